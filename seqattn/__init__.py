@@ -1,0 +1,53 @@
+"""One packed transformer encoder for text, audio and graphs, with pluggable task heads.
+
+Letters: B sequences in a batch; T positions in a batch, all sequences together; L, M length of
+one sequence, of the memory it cross-attends to; N labelled positions or sequences; D model
+width; H heads; K width of a head; F input features; V output classes; E edges; W beam width.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from seqattn.batch import Example as Example
+    from seqattn.batch import SequenceBatch as SequenceBatch
+    from seqattn.errors import DataError as DataError
+    from seqattn.packing import Packing as Packing
+
+_HOMES = {
+    "DataError": "seqattn.errors",
+    "Example": "seqattn.batch",
+    "Packing": "seqattn.packing",
+    "SequenceBatch": "seqattn.batch",
+    "Encoder": "seqattn.layers.encoder",
+    "attend": "seqattn.attention.reference",
+    "aggregate": "seqattn.attention.reference",
+    "FrontEnd": "seqattn.frontends.base",
+    "TextFrontEnd": "seqattn.frontends.text",
+    "TaskHead": "seqattn.heads.base",
+    "TokenLabeling": "seqattn.heads.token_labeling",
+    "SequenceClassification": "seqattn.heads.sequence_classification",
+    "LanguageModel": "seqattn.heads.language_model",
+    "SequenceData": "seqattn.data.module",
+    "load": "seqattn.checkpoint",
+    "hidden_states": "seqattn.predictions",
+}
+
+__version__ = "0.1.0"
+__all__ = sorted(_HOMES)  # pyright: ignore[reportUnsupportedDunderAll]
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name where it is first used."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'seqattn' has no attribute {name!r}")
+    value = getattr(importlib.import_module(_HOMES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    """List the public names, imported or not."""
+    return sorted({*globals(), *_HOMES})

@@ -1,0 +1,1 @@
+"""Readers, the token-budget sampler and the data module."""
