@@ -22,6 +22,7 @@ _HOMES = {
     "Packing": "seqattn.packing",
     "SequenceBatch": "seqattn.batch",
     "Encoder": "seqattn.layers.encoder",
+    "Window": "seqattn.attention.patterns",
     "attend": "seqattn.attention.reference",
     "aggregate": "seqattn.attention.reference",
     "FrontEnd": "seqattn.frontends.base",

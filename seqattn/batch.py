@@ -182,7 +182,7 @@ def join_edges(
         )
     start, indices = 0, [torch.empty(2, 0, dtype=torch.int64)]
     for (index, _), length, key in zip(edges, lengths, keys, strict=True):
-        if index.numel() and not (0 <= int(index.min()) and int(index.max()) < length):
+        if index.numel() and not (int(index.min()) >= 0 and int(index.max()) < length):
             raise DataError(
                 f"edge_index must lie in 0 … {length - 1}, "
                 f"got {int(index.min())} … {int(index.max())}",
@@ -225,11 +225,15 @@ def _check_offsets(values: Tensor, offsets: Tensor) -> None:
 def _check_values(batch: SequenceBatch) -> None:
     values = batch.values
     if values.is_floating_point() and not bool(torch.isfinite(values).all()):
-        row = int((~torch.isfinite(values.flatten(1) if values.dim() > 1 else values[:, None]))
-                  .any(1).nonzero()[0])
+        row = int(
+            (~torch.isfinite(values.flatten(1) if values.dim() > 1 else values[:, None]))
+            .any(1)
+            .nonzero()[0]
+        )
         key, start = _owner(batch, row)
-        raise DataError(f"values must be finite, got {values[row].tolist()} at position "
-                        f"{row - start}", key=key)
+        raise DataError(
+            f"values must be finite, got {values[row].tolist()} at position {row - start}", key=key
+        )
     if batch.labelled is not None and (
         batch.labelled.shape != (len(values),) or batch.labelled.dtype != torch.bool
     ):
@@ -250,7 +254,7 @@ def _check_edges(batch: SequenceBatch) -> None:
             f"edge_index must be int64 of shape (2, E), got {index.dtype} {tuple(index.shape)}"
         )
     total, count = len(batch.values), index.shape[1]
-    if count and not (0 <= int(index.min()) and int(index.max()) < total):
+    if count and not (int(index.min()) >= 0 and int(index.max()) < total):
         raise ValueError(
             f"edge_index must lie in 0 … {total - 1}, got {int(index.min())} … {int(index.max())}"
         )
@@ -302,5 +306,3 @@ def _owner(batch: SequenceBatch, row: int) -> tuple[str, int]:
     """Return the key of the sequence that holds a row, and where it starts."""
     number = int(batch.packing.sequence_ids[row])
     return batch.keys[number], int(batch.offsets[number])
-
-

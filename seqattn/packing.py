@@ -87,9 +87,7 @@ class Packing:
         packed = torch.empty(int(offsets[-1]), dtype=torch.int64)
         slots = (~padding).nonzero().flatten()
         packed[rows[slots]] = slots
-        return cls(
-            lengths, groups, offsets, offsets.int(), positions, rows, packed, padding
-        )
+        return cls(lengths, groups, offsets, offsets.int(), positions, rows, packed, padding)
 
     @classmethod
     def from_offsets(cls, offsets: Tensor) -> Self:
@@ -106,6 +104,11 @@ class Packing:
     def total(self) -> int:
         """T, the number of positions."""
         return self.positions.shape[0]
+
+    @cached_property
+    def has_padding(self) -> bool:
+        """Whether the padded blocks hold more slots than there are positions."""
+        return self.padded_rows.shape[0] > self.total
 
     @cached_property
     def max_length(self) -> int:

@@ -99,9 +99,7 @@ def _is_trusted(path: str, trust: Iterable[str]) -> bool:
     return any(path == name or path.startswith(f"{name}.") for name in trust)
 
 
-def _name_arguments(
-    cls: type, args: tuple[Any, ...], kwargs: Mapping[str, Any]
-) -> dict[str, Any]:
+def _name_arguments(cls: type, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
     """Give every argument the name that it has in the constructor, or in the parent's."""
     chain = [base for base in cls.__mro__ if "__init__" in base.__dict__]
     named: dict[str, Any] = {}
@@ -124,7 +122,7 @@ def _name_arguments(
 
 
 def _require_plain(cls: type, name: str, value: Any) -> None:
-    if isinstance(value, Recorded) or isinstance(value, _PLAIN):
+    if isinstance(value, (Recorded, *_PLAIN)):
         return
     if isinstance(value, list | tuple):
         for item in value:

@@ -1,0 +1,1 @@
+"""Decoding: functions over a step function that name no model class."""

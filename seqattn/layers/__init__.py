@@ -1,0 +1,1 @@
+"""Layers over packed positions: positions, feed-forward, mixers, the encoder."""

@@ -1,0 +1,37 @@
+"""What a front-end is: the door by which a modality enters."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+from torch import nn
+
+from seqattn.batch import SequenceBatch
+from seqattn.recorded import Recorded
+from seqattn.vectorizer import Vectorizer
+
+
+class FrontEnd(Recorded, nn.Module, ABC):
+    """Turns a batch of ids or features into a batch whose values are vectors (T', D).
+
+    A subclass sets :attr:`vectorizer` in ``__init__``, makes its layers in :meth:`build`, when the
+    vectorizer is fitted and D is known, and computes in :meth:`forward`.
+    """
+
+    vectorizer: Vectorizer
+
+    @abstractmethod
+    def build(self, dim: int) -> None:
+        """Make the layers whose sizes the fitted vectorizer and D decide. Called once."""
+
+    @abstractmethod
+    def forward(self, batch: SequenceBatch) -> SequenceBatch:
+        """Return the batch with values (T', D), and everything that follows from them.
+
+        A front-end that shortens sequences also returns their offsets, packing (from the host's
+        lengths, see :meth:`Packing.from_lengths`), and per-position targets and `labelled`. One
+        whose positions have no order says so with :meth:`Packing.with_positions`.
+
+        Shape:
+            batch.values: (T,) or (T, F), as the vectorizer made them.
+        """
