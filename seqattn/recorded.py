@@ -6,24 +6,33 @@ nothing else: the arguments of its constructor are kept when it is made, as plai
 
 from __future__ import annotations
 
+import copy
 import importlib
 import inspect
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Self
 
 Spec = dict[str, Any]
 """``{"class_path": "package.module.Class", "init_args": {...}}``, as in a Lightning YAML."""
 
-_PLAIN = (bool, int, float, str, type(None))
+# An enum's or NumPy's subclass of these becomes the plain type, which any checkpoint may hold.
+_EXACT: dict[type, Callable[[Any], Any]] = {
+    int: int.__int__,
+    float: float.__float__,
+    str: str.__str__,
+}
 
 
 class Recorded:
     """Base of every part: keeps its constructor's arguments as plain data in :attr:`spec`.
 
+    What ``*args`` and ``**kwargs`` of a subclass take is recorded under its parent's names, as in
+    ``super().__init__(*args, **kwargs)``.
+
     Raises:
-        TypeError: if an argument is neither plain data (bool, int, float, str, None, list, dict)
-            nor another recorded part.
+        TypeError: if an argument is neither plain data (bool, int, float, str, None, list, dict
+            with strings as keys) nor another recorded part, or has no name to be passed by.
     """
 
     _init_args: dict[str, Any]
@@ -31,20 +40,18 @@ class Recorded:
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
         """Bind the arguments to the constructor's names before ``__init__`` sees them."""
         self = super().__new__(cls)
-        try:
-            named = _name_arguments(cls, args, kwargs)
-        except TypeError:  # copying makes an object without arguments; a real mistake is
-            named = {}  # reported by __init__, with Python's own sentence
-        for name, value in named.items():
-            _require_plain(cls, name, value)
-        object.__setattr__(self, "_init_args", named)
+        named = {**_defaults(cls), **_name_arguments(cls, args, kwargs)}
+        plain = {name: _to_plain(cls, name, value) for name, value in named.items()}
+        object.__setattr__(self, "_init_args", plain)
         return self
 
     @property
     def spec(self) -> Spec:
-        """Class path and constructor arguments as plain data."""
-        arguments = {name: _to_plain(value) for name, value in self._init_args.items()}
-        return {"class_path": class_path(type(self)), "init_args": arguments}
+        """Class path and constructor arguments as plain data; a copy of what was recorded."""
+        return {
+            "class_path": class_path(type(self)),
+            "init_args": copy.deepcopy(self._init_args),
+        }
 
 
 def class_path(cls: type) -> str:
@@ -68,6 +75,8 @@ def build(spec: Mapping[str, Any], trust: Iterable[str] = ()) -> Any:
     Raises:
         ValueError: if a class is neither known nor trusted, or is not a recorded part.
     """
+    if spec.keys() != {"class_path", "init_args"}:
+        raise ValueError(f"a part's spec must hold class_path and init_args, got {sorted(spec)}")
     trust = tuple(trust)
     cls = resolve(str(spec["class_path"]), trust)
     arguments = {name: _from_plain(value, trust) for name, value in spec["init_args"].items()}
@@ -82,14 +91,16 @@ def resolve(path: str, trust: tuple[str, ...] = ()) -> type:
     """
     module_name, _, name = path.rpartition(".")
     module = sys.modules.get(module_name)
+    trusted = _is_trusted(path, ("seqattn", *trust))
     if module is None:
-        if not _is_trusted(path, ("seqattn", *trust)):
+        if not trusted:
             raise ValueError(
                 f"a checkpoint's classes must be imported already or be trusted, got {path!r}: "
                 f"import it first, or pass trust=[{module_name!r}] if you know who wrote it"
             )
         module = importlib.import_module(module_name)
-    found = getattr(module, name, None)
+    # A module that nobody trusts is only looked at: its own __getattr__ might import more.
+    found = getattr(module, name, None) if trusted else vars(module).get(name)
     if not (isinstance(found, type) and issubclass(found, Recorded)):
         raise ValueError(f"class_path must name a part of seqattn or a subclass, got {path!r}")
     return found
@@ -100,52 +111,81 @@ def _is_trusted(path: str, trust: Iterable[str]) -> bool:
 
 
 def _name_arguments(cls: type, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
-    """Give every argument the name that it has in the constructor, or in the parent's."""
-    chain = [base for base in cls.__mro__ if "__init__" in base.__dict__]
+    """Give every argument the name by which the constructor can be given it again."""
+    signature = inspect.signature(cls.__init__)  # type: ignore[misc]
+    try:
+        bound = signature.bind(None, *args, **kwargs)
+    except TypeError:  # copying makes an object without arguments; a real mistake is
+        return {}  # reported by __init__, with Python's own sentence
     named: dict[str, Any] = {}
-    extra, rest = args, dict(kwargs)
-    for base in chain:
-        signature = inspect.signature(base.__init__)  # type: ignore[misc]
-        bound = signature.bind(None, *extra, **rest)
-        extra, rest = (), {}
-        for name, value in list(bound.arguments.items())[1:]:
-            kind = signature.parameters[name].kind
-            if kind is inspect.Parameter.VAR_POSITIONAL:
-                extra = value
-            elif kind is inspect.Parameter.VAR_KEYWORD:
-                rest = value
-            else:
-                named[name] = value
-        if not extra and not rest:
-            break
+    for name, value in list(bound.arguments.items())[1:]:
+        kind = signature.parameters[name].kind
+        if kind is inspect.Parameter.VAR_KEYWORD:
+            named.update(value)
+        elif kind is inspect.Parameter.VAR_POSITIONAL:
+            named.update(_name_positional(cls, value))
+        else:
+            named[name] = value
     return named
 
 
-def _require_plain(cls: type, name: str, value: Any) -> None:
-    if isinstance(value, (Recorded, *_PLAIN)):
-        return
+def _defaults(cls: type) -> dict[str, Any]:
+    """Return the defaults of the constructor, and of the parents to which it hands on.
+
+    With them, a checkpoint keeps its meaning when a later version changes a default.
+    """
+    found: dict[str, Any] = {}
+    for base in (base for base in cls.__mro__ if "__init__" in vars(base)):
+        parameters = inspect.signature(base.__init__).parameters.values()  # type: ignore[misc]
+        for parameter in parameters:
+            if parameter.default is not parameter.empty:
+                found.setdefault(parameter.name, parameter.default)
+        if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
+            break
+    return found
+
+
+def _name_positional(cls: type, values: tuple[Any, ...]) -> dict[str, Any]:
+    """Give what ``*args`` took the names of the parents' first parameters."""
+    names: list[str] = []
+    makers = [base for base in cls.__mro__ if "__init__" in vars(base)]
+    for base in makers:
+        parameters = list(inspect.signature(base.__init__).parameters.values())[1:]  # type: ignore[misc]
+        if base is not makers[0]:
+            names += [p.name for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD]
+        if not {inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD} <= {
+            p.kind for p in parameters
+        }:
+            break
+    if len(values) > len(names):
+        raise TypeError(
+            f"arguments of {cls.__name__} must have names, so that a checkpoint can hold them, "
+            f"got {values[len(names)]!r} for *args"
+        )
+    return dict(zip(names, values, strict=False))
+
+
+def _to_plain(cls: type, name: str, value: Any) -> Any:
+    """Return a copy of an argument as plain data.
+
+    Raises:
+        TypeError: if it is neither plain data nor a recorded part.
+    """
+    if isinstance(value, Recorded):
+        return value.spec
+    if value is None or isinstance(value, bool):
+        return value
+    for kind, exact in _EXACT.items():
+        if isinstance(value, kind):
+            return exact(value)
     if isinstance(value, list | tuple):
-        for item in value:
-            _require_plain(cls, name, item)
-        return
-    if isinstance(value, Mapping):
-        for item in value.values():
-            _require_plain(cls, name, item)
-        return
+        return [_to_plain(cls, name, item) for item in value]
+    if isinstance(value, Mapping) and all(isinstance(key, str) for key in value):
+        return {str(key): _to_plain(cls, name, item) for key, item in value.items()}
     raise TypeError(
         f"{name} of {cls.__name__} must be plain data or a part of seqattn, "
         f"so that a checkpoint can hold it, got {type(value).__name__}"
     )
-
-
-def _to_plain(value: Any) -> Any:
-    if isinstance(value, Recorded):
-        return value.spec
-    if isinstance(value, list | tuple):
-        return [_to_plain(item) for item in value]
-    if isinstance(value, Mapping):
-        return {str(name): _to_plain(item) for name, item in value.items()}
-    return value
 
 
 def _from_plain(value: Any, trust: tuple[str, ...]) -> Any:

@@ -1,0 +1,249 @@
+"""A checkpoint is a model: read it safely, make its head again, take its weights."""
+
+from __future__ import annotations
+
+import logging
+import pickle
+import zipfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import torch
+from torch import Tensor
+
+from seqattn.recorded import Spec, build
+
+if TYPE_CHECKING:
+    from seqattn.heads.base import TaskHead
+
+log = logging.getLogger(__name__)
+
+FORMAT = 1
+
+# What may differ between a checkpoint and the run that goes on from it.
+_TRAINING_ARGUMENTS = frozenset(
+    {
+        "learning_rate",
+        "schedule",
+        "warmup_steps",
+        "weight_decay",
+        "label_smoothing",
+        "clip_norm",
+        "init_from",
+        "dropout",
+        "attention_dropout",
+        "word_dropout",
+        "class_weights",
+        "unseen_labels",
+        "kernel",
+    }
+)
+
+
+@dataclass(frozen=True)
+class SavedHead:
+    """What a checkpoint says of its head.
+
+    Args:
+        path: the file, for messages.
+        spec: class path and arguments of the head.
+        vectorizers: fitted state of source and target vectorizer.
+        weights: the head's parameters and buffers by name.
+    """
+
+    path: str
+    spec: Spec
+    vectorizers: dict[str, Any]
+    weights: Mapping[str, Tensor]
+
+    @classmethod
+    def read(cls, path: str | Path, map_location: str = "cpu") -> Self:
+        """Read a checkpoint without running any code that it holds.
+
+        Raises:
+            FileNotFoundError: if there is no such file.
+            ValueError: if it is truncated, no checkpoint of seqattn, or holds more than plain data.
+        """
+        path = Path(path)
+        if not path.is_file():
+            raise FileNotFoundError(f"the checkpoint must be a file, got {str(path)!r}")
+        return cls.from_checkpoint(_load_safely(path, map_location), str(path))
+
+    @classmethod
+    def from_checkpoint(cls, checkpoint: Mapping[str, Any], path: str) -> Self:
+        """Take what a loaded checkpoint says.
+
+        Raises:
+            ValueError: if it is no checkpoint of seqattn, or of a newer format.
+        """
+        block = checkpoint.get("seqattn") if isinstance(checkpoint, Mapping) else None
+        if not isinstance(block, Mapping):
+            raise ValueError(f"{path} must be a checkpoint of seqattn, got one without its block")
+        if block["format"] > FORMAT:
+            raise ValueError(
+                f"{path} must have format {FORMAT} or older, got {block['format']}: "
+                "it was written by a newer seqattn"
+            )
+        return cls(path, block["spec"], block["vectorizers"], checkpoint["state_dict"])
+
+    @staticmethod
+    def block_of(head: TaskHead) -> dict[str, Any]:
+        """Return the block that a checkpoint of this head carries."""
+        return {
+            "format": FORMAT,
+            "spec": head.spec,
+            "vectorizers": head.vectorizer_states(),
+        }
+
+    def spec_of(self, argument: str) -> Any:
+        """Return what the head was given for an argument, or None."""
+        return self.spec["init_args"].get(argument)
+
+    def require_same_architecture(self, spec: Spec) -> None:
+        """Check that a configured head is the saved one, training arguments aside.
+
+        Raises:
+            ValueError: naming every key that differs, with both values.
+        """
+        differences = list(_differences(self.spec, spec, "model"))
+        if differences:
+            raise ValueError(
+                f"the model must be that of the checkpoint {self.path}, got "
+                + "; ".join(
+                    f"{key}: {new!r} (checkpoint: {old!r})" for key, old, new in differences
+                )
+            )
+
+    def require_same_states(self, head: TaskHead) -> None:
+        """Check that a built head has the saved vocabulary and labels.
+
+        Raises:
+            ValueError: naming the vectorizer that differs.
+        """
+        for name, state in head.vectorizer_states().items():
+            if state != self.vectorizers[name]:
+                raise ValueError(
+                    f"the {name} vocabulary must be that of {self.path}, got another: "
+                    "make the head with seqattn.load, or fit on the same data"
+                )
+
+    def restore(self, trust: Sequence[str] = ()) -> TaskHead:
+        """Return the head with its vocabulary, labels and weights.
+
+        Raises:
+            ValueError: if a class is not trusted, or the weights do not fit.
+        """
+        spec = {**self.spec, "init_args": {**self.spec["init_args"], "init_from": None}}
+        head: TaskHead = build(spec, trust)
+        head.restore_vectorizers(self.vectorizers)
+        try:
+            head.load_state_dict(dict(self.weights))
+        except RuntimeError as error:
+            raise ValueError(f"the weights in {self.path} must fit its model: {error}") from error
+        return head.eval()
+
+
+def load(
+    path: str | Path,
+    *,
+    trust: Sequence[str] = (),
+    task: str | None = None,
+    map_location: str = "cpu",
+) -> TaskHead:
+    """Return the head of a checkpoint, ready for raw input: no YAML, no data.
+
+    Args:
+        path: a ``.ckpt`` that the Trainer wrote.
+        trust: modules, packages or class paths of your own that may be imported for it.
+        task: which head of a multi-task checkpoint.
+        map_location: device of the weights.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if it is truncated, no checkpoint of seqattn, holds more than plain data, names
+            a class that is neither imported nor trusted, or has no such task.
+    """
+    if task is not None:
+        raise ValueError(f"task is for checkpoints of several tasks, got {task!r} for {path}")
+    return SavedHead.read(path, map_location).restore(trust)
+
+
+def transfer_weights(saved: SavedHead, head: TaskHead) -> None:
+    """Take every weight that has the same name and shape; log what was taken and what not.
+
+    Front-end weights are taken only where the vocabulary is the same, and never those of the
+    output layer where the labels are not: their rows would stand for something else.
+    """
+    own = head.state_dict()
+    skipped = _foreign_prefixes(saved, head)
+    taken = {
+        name: weight
+        for name, weight in saved.weights.items()
+        if name in own and own[name].shape == weight.shape and not name.startswith(skipped)
+    }
+    head.load_state_dict(taken, strict=False)
+    left = sorted(own.keys() - taken.keys())
+    log.info(
+        "init_from %s: took %d of %d tensors (%s); new: %s",
+        saved.path,
+        len(taken),
+        len(own),
+        _summary(sorted(taken)),
+        _summary(left),
+    )
+
+
+def _foreign_prefixes(saved: SavedHead, head: TaskHead) -> tuple[str, ...]:
+    states = head.vectorizer_states()
+    prefixes = ["metrics.", "mean_losses."]
+    if states["source"] != saved.vectorizers["source"]:
+        prefixes.append("frontend.")
+    if states.get("target") != saved.vectorizers.get("target"):
+        prefixes.append("output.")
+    return tuple(prefixes)
+
+
+def _summary(names: Sequence[str]) -> str:
+    """Return 'encoder (38), output (2)' for a list of parameter names."""
+    counts: dict[str, int] = {}
+    for name in names:
+        part = name.partition(".")[0]
+        counts[part] = counts.get(part, 0) + 1
+    return ", ".join(f"{part} ({count})" for part, count in counts.items()) or "nothing"
+
+
+def _load_safely(path: Path, map_location: str) -> Mapping[str, Any]:
+    if path.stat().st_size == 0 or not zipfile.is_zipfile(path):
+        with path.open("rb") as file:
+            start = file.read(2)
+        kind = "truncated" if start == b"PK" or not start else "no checkpoint of torch"
+        raise ValueError(f"the checkpoint must be a whole file, got {str(path)!r}: it is {kind}")
+    try:
+        loaded: Mapping[str, Any] = torch.load(path, map_location=map_location, weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise ValueError(
+            f"the checkpoint must hold plain data only, got {str(path)!r}, "
+            f"which holds other objects and was not opened ({str(error).splitlines()[0]})"
+        ) from None
+    except (RuntimeError, EOFError, KeyError, zipfile.BadZipFile) as error:
+        first = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise ValueError(
+            f"the checkpoint must be a whole file, got {str(path)!r}: it is damaged ({first})"
+        ) from None
+    return loaded
+
+
+def _differences(old: Any, new: Any, key: str) -> list[tuple[str, Any, Any]]:
+    """List the keys at which two specifications differ, training arguments aside."""
+    if not (isinstance(old, Mapping) and isinstance(new, Mapping)):
+        return [] if old == new else [(key, old, new)]
+    found: list[tuple[str, Any, Any]] = []
+    for name in sorted({*old, *new} - _TRAINING_ARGUMENTS):
+        inner = key if name == "init_args" else f"{key}.{name}"
+        found += _differences(old.get(name), new.get(name), inner)
+    return found
+
+
+__all__ = ["FORMAT", "SavedHead", "load", "transfer_weights"]

@@ -1,0 +1,59 @@
+"""Bookkeeping of one optimiser step: what its mean loss is a mean over."""
+
+from __future__ import annotations
+
+import time
+
+import torch
+from lightning.pytorch import Trainer
+from torch import Tensor
+
+from seqattn.heads.output import Loss
+
+
+class StepTotals:
+    """Sums of the micro-batches of one optimiser step, and of the steps since the last log.
+
+    The gradient of a step is that of ``sum of losses / count`` over all labelled items of all its
+    micro-batches and processes, however they are split.
+    """
+
+    def __init__(self) -> None:
+        self._step: Tensor | None = None
+        self._since_log: Tensor | None = None
+        self._tokens = 0
+        self._started = time.perf_counter()
+
+    def add(self, loss: Loss, tokens: int) -> Tensor:
+        """Count a micro-batch; return its summed loss, to be multiplied by the accumulation."""
+        total, weight = loss.sums()
+        own = torch.stack([total.detach().float(), weight.detach().float()])
+        self._step = own if self._step is None else self._step + own
+        self._tokens += tokens
+        return total
+
+    def finish(self, trainer: Trainer) -> Tensor:
+        """End the optimiser step; return the factor for its gradients, W / count."""
+        assert self._step is not None
+        sums = self._step
+        if trainer.world_size > 1:
+            sums = trainer.strategy.reduce(sums, reduce_op="sum")
+        self._since_log = sums if self._since_log is None else self._since_log + sums
+        self._step = None
+        return trainer.world_size / sums[1].clamp(min=torch.finfo(torch.float32).tiny)
+
+    def log_values(self, world_size: int) -> dict[str, float]:
+        """Return mean loss and tokens per second since the last call, and begin anew."""
+        assert self._since_log is not None
+        total, count = self._since_log.tolist()
+        now = time.perf_counter()
+        values = {
+            "train/loss": total / count if count else 0.0,
+            "train/tokens_per_second": self._tokens * world_size / (now - self._started),
+        }
+        self._since_log, self._tokens, self._started = None, 0, now
+        return values
+
+    def restart_clock(self) -> None:
+        """Leave out the time of a validation."""
+        self._started, self._tokens = time.perf_counter(), 0

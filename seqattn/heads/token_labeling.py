@@ -1,0 +1,125 @@
+"""A label for every position."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor
+from torchmetrics import MetricCollection
+
+from seqattn.batch import SequenceBatch
+from seqattn.frontends.base import FrontEnd
+from seqattn.heads.base import LayerChoice, Monitor, TaskHead
+from seqattn.heads.class_weights import ClassWeights, balance, require_class_weights
+from seqattn.heads.output import Loss, Output, cross_entropy
+from seqattn.heads.targets import TokenLabelVectorizer, Unseen
+from seqattn.layers.encoder import Encoder
+from seqattn.metrics import SpanF1, classification_metrics, has_spans
+from seqattn.optim import Schedule
+
+
+class TokenLabeling(TaskHead):
+    """Gives every position of a sequence one label.
+
+    Metrics: accuracy, macro F1 and, where the labels are BIO, strict span F1.
+
+    Args:
+        frontend: as in :class:`TaskHead`, and all that is not listed here.
+        encoder: the shared encoder.
+        class_weights: weight of each label in the loss: a number by name (1 for those left out),
+            or ``balanced``, inversely to its count in training.
+        unseen_labels: what a label does at evaluation that training never had: count as ``wrong``,
+            or be an ``error``.
+    """
+
+    def __init__(
+        self,
+        frontend: FrontEnd,
+        encoder: Encoder,
+        *,
+        class_weights: ClassWeights = None,
+        unseen_labels: Unseen = "wrong",
+        layer: LayerChoice = "last",
+        learning_rate: float = 1e-3,
+        schedule: Schedule = "cosine",
+        warmup_steps: int = 200,
+        weight_decay: float = 0.01,
+        label_smoothing: float = 0.0,
+        clip_norm: float = 1.0,
+        init_from: str | None = None,
+    ) -> None:
+        require_class_weights(class_weights)
+        self.unseen_labels: Unseen = unseen_labels
+        super().__init__(
+            frontend,
+            encoder,
+            layer=layer,
+            learning_rate=learning_rate,
+            schedule=schedule,
+            warmup_steps=warmup_steps,
+            weight_decay=weight_decay,
+            label_smoothing=label_smoothing,
+            clip_norm=clip_norm,
+            init_from=init_from,
+        )
+        self.class_weights = class_weights
+
+    @property
+    def monitor(self) -> Monitor:
+        """Span F1 for BIO labels, accuracy for others."""
+        return ("val/span_f1" if has_spans(self.labels) else "val/accuracy", "max")
+
+    def make_target_vectorizer(self) -> TokenLabelVectorizer:
+        """Return label names to ids, one per position."""
+        return TokenLabelVectorizer(self.unseen_labels)
+
+    def build_metrics(self) -> MetricCollection:
+        """Return accuracy, macro F1 and, for BIO labels, span F1."""
+        metrics = classification_metrics(self.num_labels)
+        if has_spans(self.labels):
+            metrics.add_metrics({"span_f1": SpanF1(self.labels)})
+        return metrics
+
+    def forward(self, batch: SequenceBatch) -> Output:
+        """Return one row of logits per position."""
+        hidden, inputs = self.encode(batch)
+        return Output(self.output(hidden), inputs.offsets, hidden, inputs)
+
+    def loss(self, output: Output, batch: SequenceBatch) -> Loss:
+        """Return the cross-entropy of every position; unlabelled ones weigh 0."""
+        loss = cross_entropy(
+            output.logits,
+            _ids(batch),
+            label_smoothing=self.label_smoothing,
+            class_weights=balance(self.class_weights, self.target_vectorizer, output.logits),
+        )
+        if batch.labelled is not None:
+            loss.weight = loss.weight * batch.labelled
+        return loss
+
+    def update_metrics(
+        self, metrics: MetricCollection, output: Output, batch: SequenceBatch, loss: Loss
+    ) -> None:
+        """Count the labelled positions."""
+        predictions, targets = output.logits.argmax(-1), _ids(batch)
+        spans = {name: metric for name, metric in metrics.items() if name == "span_f1"}
+        for metric in spans.values():
+            metric.update(predictions, targets, output.offsets)
+        if batch.labelled is not None:
+            predictions, targets = predictions[batch.labelled], targets[batch.labelled]
+        for name, metric in metrics.items():
+            if name not in spans:
+                metric.update(predictions, targets)
+
+    def decode(self, output: Output, batch: SequenceBatch) -> list[list[str]]:
+        """Return the label names of every position of each sequence."""
+        names = [self.labels[number] for number in output.logits.argmax(-1).tolist()]
+        bounds = output.offsets.tolist()
+        return [names[start:end] for start, end in zip(bounds, bounds[1:], strict=False)]
+
+
+def _ids(batch: SequenceBatch) -> Tensor:
+    targets: Any = batch.targets
+    if not isinstance(targets, Tensor):
+        raise ValueError("token labeling needs a target for every position, got none in this batch")
+    return targets

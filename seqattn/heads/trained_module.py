@@ -1,0 +1,159 @@
+"""How the outermost module of a run trains and evaluates, whatever its loss is."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any, Literal
+
+import torch
+from lightning.pytorch import Callback, LightningModule
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
+from torch import Tensor
+from torch.optim import Optimizer
+
+from seqattn.batch import SequenceBatch
+from seqattn.callbacks.reseed import Reseed
+from seqattn.heads.output import Loss
+from seqattn.heads.run import total_steps
+from seqattn.heads.step_totals import StepTotals
+from seqattn.optim import Schedule, clip_gradients, make_optimizer, make_scheduler
+
+Stage = Literal["train", "val", "test"]
+
+
+class TrainedModule(LightningModule, ABC):
+    """Training and evaluation steps, optimiser and logging; a subclass says what a step computes.
+
+    The gradient of an optimiser step is that of the mean loss over all labelled items of all its
+    micro-batches and processes. Only this module logs, so that several heads can share a run.
+
+    Args:
+        learning_rate: highest learning rate of AdamW.
+        schedule: how it falls after the warm-up, per optimiser step.
+        warmup_steps: optimiser steps of linear warm-up.
+        weight_decay: decoupled, on matrices only.
+        clip_norm: highest norm of the gradient; 0 leaves it as it is.
+
+    Raises:
+        ValueError: if a number is out of its range.
+    """
+
+    def __init__(
+        self,
+        *,
+        learning_rate: float,
+        schedule: Schedule,
+        warmup_steps: int,
+        weight_decay: float,
+        clip_norm: float,
+    ) -> None:
+        super().__init__()
+        _require_positive("learning_rate", learning_rate)
+        for name, number in (
+            ("warmup_steps", warmup_steps),
+            ("weight_decay", weight_decay),
+            ("clip_norm", clip_norm),
+        ):
+            if number < 0:
+                raise ValueError(f"{name} must not be negative, got {number}")
+        self.learning_rate = learning_rate
+        self.schedule: Schedule = schedule
+        self.warmup_steps = warmup_steps
+        self.weight_decay = weight_decay
+        self.clip_norm = clip_norm
+        self._totals = StepTotals()
+        self._steps_logged = 0
+
+    @abstractmethod
+    def step(self, batch: SequenceBatch, stage: Stage) -> Loss:
+        """Return the loss of one batch; update the metrics of an evaluation stage. Logs nothing."""
+
+    @abstractmethod
+    def stage_values(self, stage: Stage) -> dict[str, Tensor]:
+        """Return loss and metrics of a stage by their logged names, and begin anew."""
+
+    def configure_callbacks(self) -> list[Callback]:
+        """Reseed torch before every micro-batch, so that a plain Trainer resumes exactly too."""
+        return [Reseed()]
+
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        """Return fused AdamW and its schedule per optimiser step."""
+        fused = self.trainer.precision != "16-mixed"  # a fused step unscales too late to clip
+        optimizer = make_optimizer(self, self.learning_rate, self.weight_decay, fused=fused)
+        scheduler = make_scheduler(
+            optimizer,
+            schedule=self.schedule,
+            warmup_steps=self.warmup_steps,
+            total_steps=total_steps(self.trainer),
+        )
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": {"scheduler": scheduler, "interval": "step"},
+        }
+
+    def training_step(self, batch: SequenceBatch, batch_idx: int) -> Tensor:
+        """Return the summed loss; gradients are divided by the count of the whole step."""
+        total = self._totals.add(self.step(batch, "train"), batch.packing.total)
+        return total * self.trainer.accumulate_grad_batches
+
+    def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
+        """Turn the gradient of the summed loss into that of the mean over the whole step."""
+        factor = self._totals.finish(self.trainer)
+        gradients = [p.grad for p in self.parameters() if p.grad is not None]
+        torch._foreach_mul_(gradients, factor.to(gradients[0].device))
+
+    def configure_gradient_clipping(
+        self,
+        optimizer: Optimizer,
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        """Clip the norm, to the Trainer's value where it has one.
+
+        Raises:
+            FloatingPointError: if the gradient is not finite.
+        """
+        limit = self.clip_norm if gradient_clip_val is None else gradient_clip_val
+        norm = clip_gradients(self.parameters(), limit or torch.inf)
+        if norm.device.type == "cpu" and not bool(norm.isfinite()):
+            raise FloatingPointError(
+                f"the gradient must be finite, got norm {float(norm)} "
+                f"at optimiser step {self.trainer.global_step}"
+            )
+
+    def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
+        """Log every `log_every_n_steps` optimiser steps, and compute nothing in between."""
+        step = self.trainer.global_step
+        every: int = self.trainer.log_every_n_steps  # type: ignore[attr-defined]  # set at runtime
+        if step == self._steps_logged or step % max(every, 1):
+            return
+        self._steps_logged = step
+        values = self._totals.log_values(self.trainer.world_size)
+        values["train/learning_rate"] = self.trainer.optimizers[0].param_groups[0]["lr"]
+        self.log("train/loss", values.pop("train/loss"), prog_bar=True, batch_size=1)
+        self.log_dict(values, batch_size=1)
+
+    def validation_step(self, batch: SequenceBatch, batch_idx: int) -> None:
+        """Evaluate one batch."""
+        self.step(batch, "val")
+
+    def test_step(self, batch: SequenceBatch, batch_idx: int) -> None:
+        """Evaluate one batch."""
+        self.step(batch, "test")
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the metrics over the whole validation set."""
+        self._log_metrics("val")
+        self._totals.restart_clock()
+
+    def on_test_epoch_end(self) -> None:
+        """Log the metrics over the whole test set."""
+        self._log_metrics("test")
+
+    def _log_metrics(self, stage: Stage) -> None:
+        self.log_dict(self.stage_values(stage), prog_bar=True, batch_size=1)
+
+
+def _require_positive(name: str, number: float) -> None:
+    if not number > 0:
+        raise ValueError(f"{name} must be positive, got {number}")
