@@ -9,11 +9,9 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
+from seqattn.edges import Edge, join_edges, merge_duplicate_edges
 from seqattn.errors import DataError
 from seqattn.packing import Packing
-
-Edge = tuple[Tensor, Tensor | None]
-"""``(edge_index (2, E), edge_weight (E,) or None)`` of one sequence, indices local to it."""
 
 
 @dataclass(frozen=True)
@@ -31,11 +29,12 @@ class Example:
     key: str = ""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class SequenceBatch:
     """B sequences that lie end to end in T positions.
 
     It is checked once, on the host, when made; :meth:`to` and :meth:`replace` do not check again.
+    Then also a directed edge that is given more than once becomes one, with the sum of its values.
 
     Args:
         values: ids or floats. Shape: (T,) or (T, F).
@@ -66,17 +65,22 @@ class SequenceBatch:
     packing: Packing = None  # type: ignore[assignment]  # always set after __post_init__
 
     def __post_init__(self) -> None:
-        """Check every field, and fill in `keys` and `packing`."""
+        """Check every field, fill in `keys` and `packing`, and merge duplicate edges."""
         _check_offsets(self.values, self.offsets)
-        if not self.keys:
-            object.__setattr__(self, "keys", tuple(str(i) for i in range(len(self))))
-        if self.packing is None:
-            object.__setattr__(self, "packing", Packing.from_offsets(self.offsets))
+        names = self.keys or (str(i) for i in range(len(self)))
+        object.__setattr__(self, "keys", tuple(names))
         if len(self.keys) != len(self):
             raise ValueError(f"keys must name {len(self)} sequences, got {len(self.keys)}")
+        if self.packing is None:
+            object.__setattr__(self, "packing", Packing.from_offsets(self.offsets))
+        _check_packing(self.packing, self.offsets)
         _check_values(self)
         _check_edges(self)
         _check_targets(self)
+        if self.edge_index is not None:
+            merged = merge_duplicate_edges(self.edge_index, self.edge_weight, self.edge_attr)
+            for name, value in zip(("edge_index", "edge_weight", "edge_attr"), merged, strict=True):
+                object.__setattr__(self, name, value)
 
     @classmethod
     def from_list(
@@ -90,9 +94,14 @@ class SequenceBatch:
         """Pack sequences (L,) or (L, F), with edges local to each.
 
         Raises:
-            ValueError: if `edges` does not have one entry per sequence, or only some are weighted.
-            DataError: if an edge leaves its sequence.
+            ValueError: if `edges` does not have one entry per sequence, the sequences differ in
+                their columns, or the batch breaks a rule of :class:`SequenceBatch`.
+            DataError: if an edge leaves its sequence, or only some sequences are weighted.
         """
+        columns = {value.shape[1:] for value in values}
+        if len(columns) > 1:
+            shapes = sorted(tuple(shape) for shape in columns)
+            raise ValueError(f"values must have the same columns in all sequences, got {shapes}")
         lengths = [len(value) for value in values]
         packing = Packing.from_lengths(lengths)
         packed = torch.cat(list(values)) if values else torch.empty(0)
@@ -130,7 +139,13 @@ class SequenceBatch:
         return self.packing.sequence_ids
 
     def replace(self, **changes: Any) -> Self:
-        """Return a copy with other fields, unchecked: for front-ends, whose input was checked."""
+        """Return a copy with other fields, unchecked: for front-ends, whose input was checked.
+
+        Raises:
+            TypeError: if a field does not exist, or `offsets` come without their `packing`.
+        """
+        if "offsets" in changes and "packing" not in changes:
+            raise TypeError("other offsets must be given with their packing, got offsets alone")
         copy = object.__new__(type(self))
         for field in fields(self):
             value = changes.pop(field.name, getattr(self, field.name))
@@ -156,57 +171,6 @@ class SequenceBatch:
         return self.replace(**moved)
 
 
-def join_edges(
-    edges: Sequence[Edge], lengths: Sequence[int], keys: Sequence[str]
-) -> tuple[Tensor, Tensor | None]:
-    """Join edges local to each sequence into one list over all positions.
-
-    Raises:
-        ValueError: if there is not one entry per sequence, or only some are weighted.
-        DataError: if an edge leaves its sequence.
-
-    Shape:
-        returns: edge_index (2, E), edge_weight (E,) or None.
-    """
-    if len(edges) != len(lengths):
-        raise ValueError(
-            f"edges must have one entry per sequence ({len(lengths)}), got {len(edges)}"
-        )
-    weighted = [weight is not None for _, weight in edges]
-    if any(weighted) and not all(weighted):
-        missing = keys[weighted.index(False)]
-        raise DataError(
-            "edge_weight must be given for all sequences of a batch or for none, "
-            "got none here and some elsewhere",
-            key=missing,
-        )
-    start, indices = 0, [torch.empty(2, 0, dtype=torch.int64)]
-    for (index, _), length, key in zip(edges, lengths, keys, strict=True):
-        if index.numel() and not (int(index.min()) >= 0 and int(index.max()) < length):
-            raise DataError(
-                f"edge_index must lie in 0 … {length - 1}, "
-                f"got {int(index.min())} … {int(index.max())}",
-                key=key,
-            )
-        indices.append(index + start)
-        start += length
-    weights = [weight for _, weight in edges if weight is not None]
-    return torch.cat(indices, dim=1), torch.cat(weights) if weights else None
-
-
-def merge_duplicate_edges(edge_index: Tensor, edge_weight: Tensor) -> tuple[Tensor, Tensor]:
-    """Return every directed edge once, with the sum of its weights.
-
-    Shape:
-        edge_index: (2, E). edge_weight: (E,) or (E, F). Returns the same with E' <= E edges.
-    """
-    unique, inverse = torch.unique(edge_index, dim=1, return_inverse=True)
-    if unique.shape[1] == edge_index.shape[1]:
-        return edge_index, edge_weight
-    summed = edge_weight.new_zeros(unique.shape[1], *edge_weight.shape[1:])
-    return unique, summed.index_add(0, inverse, edge_weight)
-
-
 def _check_offsets(values: Tensor, offsets: Tensor) -> None:
     if values.dim() not in (1, 2):
         raise ValueError(f"values must have shape (T,) or (T, F), got {tuple(values.shape)}")
@@ -222,14 +186,18 @@ def _check_offsets(values: Tensor, offsets: Tensor) -> None:
         raise ValueError(f"offsets must not decrease, got a step of {int(steps.min())}")
 
 
+def _check_packing(packing: Packing, offsets: Tensor) -> None:
+    if packing.offsets is not offsets and not torch.equal(packing.offsets, offsets):
+        raise ValueError(
+            f"packing must be the layout of offsets, got one of {len(packing)} sequences "
+            f"with {packing.total} positions"
+        )
+
+
 def _check_values(batch: SequenceBatch) -> None:
     values = batch.values
-    if values.is_floating_point() and not bool(torch.isfinite(values).all()):
-        row = int(
-            (~torch.isfinite(values.flatten(1) if values.dim() > 1 else values[:, None]))
-            .any(1)
-            .nonzero()[0]
-        )
+    row = _first_not_finite(values)
+    if row is not None:
         key, start = _owner(batch, row)
         raise DataError(
             f"values must be finite, got {values[row].tolist()} at position {row - start}", key=key
@@ -279,13 +247,20 @@ def _check_edge_values(
         raise ValueError(
             f"{name} must be floats of shape {shape}, got {values.dtype} {tuple(values.shape)}"
         )
-    wrong = ~torch.isfinite(values)
-    if bool(wrong.any()):
-        edge = int(wrong.nonzero()[0, 0])
+    edge = _first_not_finite(values)
+    if edge is not None:
         raise DataError(
             f"{name} must be finite, got {values[edge].tolist()} at edge {edge}",
             key=batch.keys[int(owners[0, edge])],
         )
+
+
+def _first_not_finite(values: Tensor) -> int | None:
+    """Return the first row with a NaN or an infinity, or None. Shape: values (N,) or (N, F)."""
+    if not values.is_floating_point() or bool(values.sum().isfinite()):
+        return None  # one NaN or infinity makes the sum so; a finite overflow is looked at below
+    wrong = (~values.isfinite()).nonzero()
+    return int(wrong[0, 0]) if len(wrong) else None
 
 
 def _check_targets(batch: SequenceBatch) -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor
 
-from seqattn.batch import Example, SequenceBatch, join_edges
+from seqattn.batch import Example, SequenceBatch
+from seqattn.edges import join_edge_values, join_edges
 from seqattn.errors import DataError
 from seqattn.packing import Packing
 from seqattn.vectorizer import TargetVectorizer, Vectorized, Vectorizer
@@ -37,15 +38,18 @@ class Collator:
         """
         pairs = [item if isinstance(item, tuple) else (item, None) for item in items]
         examples = [example for example, _ in pairs]
-        sources = [self._vectorize(example, draw) for example, draw in pairs]
         keys = tuple(example.key or str(i) for i, example in enumerate(examples))
+        sources = [
+            self._vectorize(example, draw, key)
+            for (example, draw), key in zip(pairs, keys, strict=True)
+        ]
         lengths = [len(source.values) for source in sources]
         packing = Packing.from_lengths(lengths)
         return SequenceBatch(
             values=_pack([source.values for source in sources], self._empty_values),
             offsets=packing.offsets,
             **_pack_edges(sources, lengths, keys),
-            targets=self._targets(examples, sources),
+            targets=self._targets(examples, sources, keys),
             labelled=_pack_labelled(sources),
             keys=keys,
             packing=packing,
@@ -55,29 +59,24 @@ class Collator:
         """Return the positions that an example takes of the token budget."""
         return self.source.length(example.source)
 
-    def _vectorize(self, example: Example, draw: int | None) -> Vectorized:
-        try:
-            return self.source(example.source, draw)
-        except DataError:
-            raise
-        except (ValueError, TypeError) as error:
-            raise DataError(str(error), key=example.key) from error
+    def _vectorize(self, example: Example, draw: int | None, key: str) -> Vectorized:
+        with _naming(key):
+            source = self.source(example.source, draw)
+            _check_labelled(source)
+        return source
 
-    def _targets(self, examples: list[Example], sources: list[Vectorized]) -> Any:
+    def _targets(
+        self, examples: Sequence[Example], sources: Sequence[Vectorized], keys: Sequence[str]
+    ) -> Tensor | SequenceBatch | None:
         if self.target is None:
             return None
-        if examples and all(example.target is None for example in examples):
-            return None if self.target.needs_raw else self._join_targets(examples, sources)
-        return self._join_targets(examples, sources)
-
-    def _join_targets(self, examples: list[Example], sources: list[Vectorized]) -> Any:
-        assert self.target is not None
+        without = bool(examples) and all(example.target is None for example in examples)
+        if without and self.target.needs_raw:
+            return None
         rows = []
-        for example, source in zip(examples, sources, strict=True):
-            try:
+        for example, source, key in zip(examples, sources, keys, strict=True):
+            with _naming(key):
                 rows.append(self.target(example.target, source))
-            except (ValueError, TypeError) as error:
-                raise DataError(str(error), key=example.key) from error
         return self.target.join(rows)
 
     def _empty_values(self) -> Tensor:
@@ -88,10 +87,32 @@ def _pack(rows: Sequence[Tensor], empty: Callable[[], Tensor]) -> Tensor:
     return torch.cat(list(rows)) if rows else empty()
 
 
+@contextmanager
+def _naming(key: str) -> Iterator[None]:
+    """Name the example in an error about its data, unless the error says where already."""
+    try:
+        yield
+    except DataError as error:
+        if error.key is not None or error.path is not None:
+            raise
+        raise DataError(error.message, key=key) from error
+    except (ValueError, TypeError) as error:
+        raise DataError(str(error), key=key) from error
+
+
+def _check_labelled(source: Vectorized) -> None:
+    labelled, length = source.labelled, len(source.values)
+    if labelled is not None and (labelled.shape != (length,) or labelled.dtype != torch.bool):
+        raise ValueError(
+            f"labelled must be bool of shape ({length},), "
+            f"got {labelled.dtype} {tuple(labelled.shape)}"
+        )
+
+
 def _pack_edges(
     sources: Sequence[Vectorized], lengths: Sequence[int], keys: Sequence[str]
 ) -> dict[str, Tensor | None]:
-    if not sources or sources[0].edge_index is None:
+    if all(source.edge_index is None for source in sources):
         return {}
     edges = []
     for source, key in zip(sources, keys, strict=True):
@@ -99,10 +120,8 @@ def _pack_edges(
             raise DataError("edges must be given for all sequences of a batch, got None", key=key)
         edges.append((source.edge_index, source.edge_weight))
     index, weight = join_edges(edges, lengths, keys)
-    columns = [source.edge_attr for source in sources if source.edge_attr is not None]
-    if columns and len(columns) != len(sources):
-        raise ValueError("edge_attr must be given for all sequences of a batch or for none")
-    attr = torch.cat(columns) if columns else None
+    indices = [index for index, _ in edges]
+    attr = join_edge_values("edge_attr", [source.edge_attr for source in sources], indices, keys)
     return {"edge_index": index, "edge_weight": weight, "edge_attr": attr}
 
 

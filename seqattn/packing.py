@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
+
+_IntArray = npt.NDArray[np.int64]
+_BoolArray = npt.NDArray[np.bool_]
 
 # Sequences share a padded block while the shortest is at least this part of the longest. The
 # lower it is, the fewer blocks (less overhead per block) and the more padding inside them.
 _SIMILAR = 0.8
+
+Derived = TypeVar("Derived")
 
 
 @dataclass(frozen=True)
@@ -35,7 +42,7 @@ class LengthGroup:
         return self.size * self.length == sum(self.lengths)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Packing:
     """Layout of B sequences that lie end to end in T positions.
 
@@ -75,24 +82,29 @@ class Packing:
             ValueError: if a length is negative.
         """
         lengths = tuple(int(length) for length in lengths)
-        if any(length < 0 for length in lengths):
+        if min(lengths, default=0) < 0:
             raise ValueError(f"lengths must not be negative, got {min(lengths)}")
-        sizes = torch.tensor(lengths, dtype=torch.int64)
-        offsets = torch.zeros(len(lengths) + 1, dtype=torch.int64)
-        torch.cumsum(sizes, 0, out=offsets[1:])
-        positions = torch.arange(int(offsets[-1])) - offsets[:-1].repeat_interleave(sizes)
+        sizes = np.array(lengths, dtype=np.int64)
+        bounds = np.concatenate([[0], sizes.cumsum()])
+        steps = np.arange(bounds[-1]) - bounds[:-1].repeat(sizes)
         members = _group_by_length(lengths)
         groups = tuple(_describe(group, lengths) for group in members)
-        rows, padding = _pad_rows(members, groups, offsets, sizes)
-        packed = torch.empty(int(offsets[-1]), dtype=torch.int64)
-        slots = (~padding).nonzero().flatten()
-        packed[rows[slots]] = slots
+        tables = (bounds, steps, *_pad_rows(members, groups, bounds, steps))
+        offsets, positions, rows, packed, padding = (torch.from_numpy(table) for table in tables)
         return cls(lengths, groups, offsets, offsets.int(), positions, rows, packed, padding)
 
     @classmethod
     def from_offsets(cls, offsets: Tensor) -> Self:
-        """Make the layout from offsets (B + 1,); waits for the device that holds them."""
+        """Make the layout from offsets (B + 1,); waits for the device that holds them.
+
+        Raises:
+            ValueError: if they do not begin at 0, or decrease.
+        """
+        if offsets.dim() != 1:
+            raise ValueError(f"offsets must have shape (B + 1,), got {tuple(offsets.shape)}")
         bounds = offsets.tolist()
+        if bounds[:1] != [0]:
+            raise ValueError(f"offsets must begin at 0, got {bounds[:1]}")
         pairs = zip(bounds, bounds[1:], strict=False)
         return cls.from_lengths([end - start for start, end in pairs]).to(offsets.device)
 
@@ -121,6 +133,22 @@ class Packing:
         sizes = self.offsets.diff()
         numbers = torch.arange(len(self), device=sizes.device)
         return numbers.repeat_interleave(sizes, output_size=self.total)
+
+    def once(self, key: Hashable, make: Callable[[], Derived]) -> Derived:
+        """Return what `make` gives, made at the first call with this key and kept.
+
+        For what kernels derive from the layout: indices are then made once per batch, and not by
+        every layer. They stay behind when the layout moves to another device.
+        """
+        kept: dict[Hashable, Any] = self.__dict__.setdefault("_derived", {})
+        if key not in kept:
+            kept[key] = make()
+        found: Derived = kept[key]
+        return found
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out what was derived when a loader's worker sends the layout to its parent."""
+        return {name: value for name, value in self.__dict__.items() if name != "_derived"}
 
     def with_positions(self, positions: Tensor) -> Self:
         """Return the same layout with other positions (T,), for sets without an order.
@@ -170,17 +198,20 @@ def _describe(members: Sequence[int], lengths: Sequence[int]) -> LengthGroup:
 def _pad_rows(
     members: Sequence[Sequence[int]],
     groups: Sequence[LengthGroup],
-    offsets: Tensor,
-    sizes: Tensor,
-) -> tuple[Tensor, Tensor]:
-    """Return the position in each slot of the padded blocks, and which slots are padding."""
-    rows, padding = [], []
-    for indices, group in zip(members, groups, strict=True):
-        chosen = torch.tensor(indices)
-        steps = torch.arange(group.length)
-        beyond = steps >= sizes[chosen, None]  # (b, L)
-        rows.append((offsets[chosen, None] + steps.masked_fill(beyond, 0)).flatten())
-        padding.append(beyond.flatten())
-    if not rows:
-        return torch.empty(0, dtype=torch.int64), torch.empty(0, dtype=torch.bool)
-    return torch.cat(rows), torch.cat(padding)
+    offsets: _IntArray,
+    positions: _IntArray,
+) -> tuple[_IntArray, _IntArray, _BoolArray]:
+    """Return the position in each slot of the padded blocks, each position's slot, the padding."""
+    sizes = np.diff(offsets)
+    order = np.array([index for group in members for index in group], dtype=np.int64)
+    widths = np.repeat(
+        np.array([group.length for group in groups], dtype=np.int64),
+        np.array([group.size for group in groups], dtype=np.int64),
+    )
+    starts = widths.cumsum() - widths  # first slot of each sequence, in the order of the groups
+    steps = np.arange(widths.sum()) - starts.repeat(widths)  # (P,)
+    padding = steps >= sizes[order].repeat(widths)
+    steps[padding] = 0
+    first = np.zeros_like(sizes)
+    first[order] = starts
+    return offsets[order].repeat(widths) + steps, first.repeat(sizes) + positions, padding

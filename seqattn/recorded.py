@@ -30,6 +30,9 @@ class Recorded:
     What ``*args`` and ``**kwargs`` of a subclass take is recorded under its parent's names, as in
     ``super().__init__(*args, **kwargs)``.
 
+    Defaults are recorded too, so that a checkpoint keeps its meaning when a later version changes
+    one; not those of a parent behind ``**kwargs``, which the subclass may pass itself.
+
     Raises:
         TypeError: if an argument is neither plain data (bool, int, float, str, None, list, dict
             with strings as keys) nor another recorded part, or has no name to be passed by.
@@ -40,7 +43,7 @@ class Recorded:
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
         """Bind the arguments to the constructor's names before ``__init__`` sees them."""
         self = super().__new__(cls)
-        named = {**_defaults(cls), **_name_arguments(cls, args, kwargs)}
+        named = _name_arguments(cls, args, kwargs)
         plain = {name: _to_plain(cls, name, value) for name, value in named.items()}
         object.__setattr__(self, "_init_args", plain)
         return self
@@ -117,6 +120,7 @@ def _name_arguments(cls: type, args: tuple[Any, ...], kwargs: Mapping[str, Any])
         bound = signature.bind(None, *args, **kwargs)
     except TypeError:  # copying makes an object without arguments; a real mistake is
         return {}  # reported by __init__, with Python's own sentence
+    bound.apply_defaults()
     named: dict[str, Any] = {}
     for name, value in list(bound.arguments.items())[1:]:
         kind = signature.parameters[name].kind
@@ -127,22 +131,6 @@ def _name_arguments(cls: type, args: tuple[Any, ...], kwargs: Mapping[str, Any])
         else:
             named[name] = value
     return named
-
-
-def _defaults(cls: type) -> dict[str, Any]:
-    """Return the defaults of the constructor, and of the parents to which it hands on.
-
-    With them, a checkpoint keeps its meaning when a later version changes a default.
-    """
-    found: dict[str, Any] = {}
-    for base in (base for base in cls.__mro__ if "__init__" in vars(base)):
-        parameters = inspect.signature(base.__init__).parameters.values()  # type: ignore[misc]
-        for parameter in parameters:
-            if parameter.default is not parameter.empty:
-                found.setdefault(parameter.name, parameter.default)
-        if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
-            break
-    return found
 
 
 def _name_positional(cls: type, values: tuple[Any, ...]) -> dict[str, Any]:

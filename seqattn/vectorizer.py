@@ -12,7 +12,7 @@ from torch import Tensor
 from seqattn.batch import SequenceBatch
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Vectorized:
     """One source as tensors, its edges local to it.
 

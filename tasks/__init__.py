@@ -1,0 +1,1 @@
+"""Concrete tasks, seqattn's first customers: public names of seqattn only."""

@@ -34,6 +34,11 @@ class Pattern(Recorded, ABC):
         """Whether every query sees every key of its sequence, so that no mask is needed."""
         return False
 
+    @property
+    def reads_edges(self) -> bool:
+        """Whether the batch's edges, and not distances, say who is seen."""
+        return False
+
 
 class Full(Pattern):
     """Every position sees every position of its sequence."""
@@ -87,6 +92,30 @@ class Window(Pattern):
     def allows(self, distance: Tensor) -> Tensor:
         """Return True for keys inside the window."""
         return (distance >= -self.left) & (distance <= self.right)
+
+
+class Edges(Pattern):
+    """Every position sees the sources of the edges that end at it.
+
+    Where a batch has no edges at all (``edge_index=None``), every position sees its whole
+    sequence, so that one encoder serves graphs and sequences.
+
+    Args:
+        self_loops: let every position see itself too. Without, a position at which no edge ends
+            reads nothing, and its output is zero.
+    """
+
+    def __init__(self, self_loops: bool = True) -> None:
+        self.self_loops = self_loops
+
+    @property
+    def reads_edges(self) -> bool:
+        """Always."""
+        return True
+
+    def allows(self, distance: Tensor) -> Tensor:
+        """Return True everywhere: what a batch without edges sees."""
+        return torch.ones_like(distance, dtype=torch.bool)
 
 
 def as_pattern(pattern: PatternName | Pattern) -> Pattern:

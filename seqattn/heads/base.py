@@ -237,22 +237,24 @@ class TaskHead(Recorded, TrainedModule, ABC):
         if stage != "train":
             total, weight = loss.sums()
             mean = total / weight.clamp(min=torch.finfo(weight.dtype).tiny)
-            self.mean_losses[f"{stage}_loss"].update(mean, weight)
-            metrics = self.metrics[f"{stage}_metrics"]
-            assert isinstance(metrics, MetricCollection)
+            mean_loss, metrics = self._meters(stage)
+            mean_loss.update(mean, weight)
             self.update_metrics(metrics, output, output.batch, loss)
         return loss
 
     def stage_values(self, stage: Stage) -> dict[str, Tensor]:
         """Return loss and metrics of a stage, over all processes, by their logged names."""
-        loss = self.mean_losses[f"{stage}_loss"]
-        metrics = self.metrics[f"{stage}_metrics"]
-        assert isinstance(loss, MeanMetric)
-        assert isinstance(metrics, MetricCollection)
-        values = {"loss": loss.compute(), **metrics.compute()}
-        loss.reset()
+        mean_loss, metrics = self._meters(stage)
+        values = {"loss": mean_loss.compute(), **metrics.compute()}
+        mean_loss.reset()
         metrics.reset()
         return {f"{stage}/{name}": value for name, value in values.items()}
+
+    def _meters(self, stage: Stage) -> tuple[MeanMetric, MetricCollection]:
+        mean_loss, metrics = self.mean_losses[f"{stage}_loss"], self.metrics[f"{stage}_metrics"]
+        assert isinstance(mean_loss, MeanMetric)
+        assert isinstance(metrics, MetricCollection)
+        return mean_loss, metrics
 
     # --- prediction -------------------------------------------------------------------------
 

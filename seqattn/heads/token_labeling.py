@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch.nn.functional as F
 from torch import Tensor
 from torchmetrics import MetricCollection
 
@@ -101,15 +102,12 @@ class TokenLabeling(TaskHead):
         self, metrics: MetricCollection, output: Output, batch: SequenceBatch, loss: Loss
     ) -> None:
         """Count the labelled positions."""
-        predictions, targets = output.logits.argmax(-1), _ids(batch)
-        spans = {name: metric for name, metric in metrics.items() if name == "span_f1"}
-        for metric in spans.values():
-            metric.update(predictions, targets, output.offsets)
+        predictions, targets, offsets = output.logits.argmax(-1), _ids(batch), output.offsets
         if batch.labelled is not None:
-            predictions, targets = predictions[batch.labelled], targets[batch.labelled]
-        for name, metric in metrics.items():
-            if name not in spans:
-                metric.update(predictions, targets)
+            kept = batch.labelled
+            predictions, targets = predictions[kept], targets[kept]
+            offsets = F.pad(kept.cumsum(0), (1, 0))[offsets]  # of the labelled positions
+        metrics.update(predictions=predictions, targets=targets, offsets=offsets)
 
     def decode(self, output: Output, batch: SequenceBatch) -> list[list[str]]:
         """Return the label names of every position of each sequence."""

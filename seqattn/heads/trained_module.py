@@ -10,6 +10,7 @@ from lightning.pytorch import Callback, LightningModule
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LambdaLR
 
 from seqattn.batch import SequenceBatch
 from seqattn.callbacks.reseed import Reseed
@@ -90,6 +91,18 @@ class TrainedModule(LightningModule, ABC):
             "optimizer": optimizer,
             "lr_scheduler": {"scheduler": scheduler, "interval": "step"},
         }
+
+    def on_train_start(self) -> None:
+        """Let this run's learning rate and decay win over those that a checkpoint brought."""
+        for optimizer, config in zip(
+            self.trainer.optimizers, self.trainer.lr_scheduler_configs, strict=True
+        ):
+            scheduler = config.scheduler
+            assert isinstance(scheduler, LambdaLR)
+            for index, group in enumerate(optimizer.param_groups):
+                scheduler.base_lrs[index] = group["initial_lr"] = self.learning_rate
+                group["lr"] = self.learning_rate * scheduler.lr_lambdas[index](scheduler.last_epoch)
+                group["weight_decay"] = self.weight_decay if group["weight_decay"] else 0.0
 
     def training_step(self, batch: SequenceBatch, batch_idx: int) -> Tensor:
         """Return the summed loss; gradients are divided by the count of the whole step."""

@@ -89,13 +89,13 @@ class EncoderLayer(nn.Module):
         return self._finish(x, mixed)
 
     def _finish(self, x: Tensor, mixed: Tensor) -> Tensor:
-        x = x + self.dropout(mixed)
+        x = self.dropout.add(x, mixed)
         if not self.is_pre:
             x = self.mixer_norm(x)
         if self.feedforward is None:
             return x
         update = self.feedforward(self.feedforward_norm(x) if self.is_pre else x)
-        x = x + self.dropout(update)
+        x = self.dropout.add(x, update)
         return x if self.is_pre else self.feedforward_norm(x)
 
 

@@ -33,11 +33,14 @@ class FeedForward(nn.Module):
         Shape:
             x (T, D). returns: (T, D).
         """
-        inner = self.expand(x)
-        if self.kind == "swiglu":
-            gate, inner = inner.chunk(2, dim=-1)
-            inner = F.silu(gate) * inner
-        else:
-            inner = F.relu(inner) if self.kind == "relu" else F.gelu(inner)
-        out: Tensor = self.contract(self.dropout(inner))
+        out: Tensor = self.contract(self._activate(self.expand(x)))
         return out
+
+    def _activate(self, inner: Tensor) -> Tensor:
+        """Return the inner layer after non-linearity and dropout."""
+        if self.kind == "relu":
+            return self.dropout.relu(inner)
+        if self.kind == "gelu":
+            return self.dropout(F.gelu(inner))
+        gate, inner = inner.chunk(2, dim=-1)
+        return self.dropout(F.silu(gate) * inner)
