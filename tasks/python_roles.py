@@ -13,8 +13,11 @@ import logging
 from bisect import bisect_right
 from collections.abc import Iterator
 
-from seqattn import DataError, Example
+from torchmetrics import MetricCollection
+
+from seqattn import DataError, Example, TokenLabeling
 from seqattn.data import Reader
+from seqattn.metrics import Accuracy, MacroF1
 from tasks.python_syntax import CONTEXT_ROLES, ROLES, is_context, label_tokens
 from tasks.standard_library import SplitName, choose_modules, read_sources
 

@@ -47,12 +47,11 @@ CONTEXT_ROLES: tuple[str, ...] = (
     "raised_exception",
     "caught_exception",
     "scope_name",  # after `global` and `nonlocal`
-    "soft_keyword",  # match, case, type, and the wildcard _
 )
 
 OTHER = "other"
-"""Role of a name that no rule covers. None is in the standard library of Python 3.11 to 3.13. (The
-lexer of Python 3.11 tears a name apart at a combining mark, and the pieces are such names.)"""
+"""Role of a name that no rule covers: none in the tasks' modules, on Python 3.11 to 3.13. (Python
+3.11's lexer tears a name apart at a combining mark, and its pieces are such names.)"""
 
 ROLES: tuple[str, ...] = (*LEXICAL_ROLES, *CONTEXT_ROLES, OTHER)
 
@@ -296,14 +295,14 @@ class _RoleMarker(ast.NodeVisitor):
             self.give(name, "variable_written")
 
     def visit_Match(self, node: ast.Match) -> None:
-        self.give(self.tokens.first(node), "soft_keyword")
+        self.give(self.tokens.first(node), "keyword")
 
     def visit_match_case(self, node: ast.match_case) -> None:
-        self.give(self.tokens.back_to(self.tokens.first(node.pattern), "case"), "soft_keyword")
+        self.give(self.tokens.back_to(self.tokens.first(node.pattern), "case"), "keyword")
 
     def visit_MatchAs(self, node: ast.MatchAs | ast.MatchStar) -> None:
         is_wildcard = node.name is None
-        self.give(self.tokens.last(node), "soft_keyword" if is_wildcard else "variable_written")
+        self.give(self.tokens.last(node), "keyword" if is_wildcard else "variable_written")
 
     visit_MatchStar = visit_MatchAs  # noqa: N815
 
@@ -318,7 +317,7 @@ class _RoleMarker(ast.NodeVisitor):
             self.give(equals - 1, "keyword_argument")
 
     def visit_TypeAlias(self, node: Any) -> None:  # this and the next: from Python 3.12 on
-        self.give(self.tokens.first(node), "soft_keyword")
+        self.give(self.tokens.first(node), "keyword")
         self._give_annotation(node.value)
 
     def visit_TypeVar(self, node: Any) -> None:
