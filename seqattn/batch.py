@@ -147,9 +147,8 @@ class SequenceBatch:
         if "offsets" in changes and "packing" not in changes:
             raise TypeError("other offsets must be given with their packing, got offsets alone")
         copy = object.__new__(type(self))
-        for field in fields(self):
-            value = changes.pop(field.name, getattr(self, field.name))
-            object.__setattr__(copy, field.name, value)
+        for name in _FIELDS:
+            object.__setattr__(copy, name, changes.pop(name, getattr(self, name)))
         if changes:
             raise TypeError(f"SequenceBatch has no field {sorted(changes)[0]!r}")
         return copy
@@ -164,11 +163,19 @@ class SequenceBatch:
 
     def _map(self, function: Any) -> Self:
         moved = {}
-        for field in fields(self):
-            value = getattr(self, field.name)
+        for name in _FIELDS:
+            value = getattr(self, name)
             if isinstance(value, Tensor | SequenceBatch | Packing):
-                moved[field.name] = function(value)
+                moved[name] = function(value)
         return self.replace(**moved)
+
+
+_FIELDS = tuple(field.name for field in fields(SequenceBatch))
+
+# Lightning's precisions "64-true", "bf16-true" and "16-true" rebuild every dataclass they meet
+# field by field, and refuse a frozen one. Without the mark of a dataclass a batch passes as it is;
+# floats in it are the front-end's to cast to the type of its weights.
+del SequenceBatch.__dataclass_fields__
 
 
 def _check_offsets(values: Tensor, offsets: Tensor) -> None:
