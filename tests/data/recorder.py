@@ -113,27 +113,24 @@ def data(**arguments: Any) -> SequenceData:
 
 def _run_all_stages(directory: Path) -> None:
     """Fit, validate, test and predict on two processes, and write down what this one saw."""
-    settings = QUIET | {"default_root_dir": directory, "max_epochs": 2, "devices": 2}
-    trainer = Trainer(**settings, strategy="ddp")
-    assert trainer._accelerator_connector.use_distributed_sampler  # Lightning's own default
+    settings = QUIET | {"default_root_dir": directory, "devices": 2, "strategy": "ddp"}
+    trainer = Trainer(**settings, max_epochs=2)  # with Lightning's own sharing out, its default
     model, module = Recorder(), data()
     trainer.fit(model, module)
-    trainer.save_checkpoint(directory / "end.ckpt")
+    found: dict[str, Any] = {"weight": model.weight.item(), "trained": model.keys("train")}
     trainer.validate(model, module)
     trainer.test(model, module)
     trainer.predict(model, module, return_predictions=False)
-    shares_out = trainer._accelerator_connector.use_distributed_sampler
-    found = {"seen": model.seen, "weight": model.weight.item(), "shares_out": shares_out}
-    (directory / f"{trainer.global_rank}.json").write_text(json.dumps(found))
-    _stop_in_second_epoch(directory)
+    found["seen"] = model.seen
+    found["shares_out"] = trainer._accelerator_connector.use_distributed_sampler
 
-
-def _stop_in_second_epoch(directory: Path) -> None:
-    """Train for 9 of 14 optimiser steps of two processes, and write a checkpoint."""
-    settings = QUIET | {"default_root_dir": directory, "max_epochs": -1, "max_steps": 9}
-    trainer = Trainer(**settings, devices=2, strategy="ddp")
+    trainer = Trainer(**settings, max_epochs=-1, max_steps=9)  # of 14
     trainer.fit(Recorder(), data())
     trainer.save_checkpoint(directory / "middle.ckpt")
+    model, trainer = Recorder(), Trainer(**settings, max_epochs=2)
+    trainer.fit(model, data(), ckpt_path=directory / "middle.ckpt")
+    found |= {"resumed_weight": model.weight.item(), "resumed": model.keys("train")}
+    (directory / f"{trainer.global_rank}.json").write_text(json.dumps(found))
 
 
 if __name__ == "__main__":

@@ -61,16 +61,20 @@ def newest(directory):
     return max(Path(directory).glob("*.ckpt"), key=lambda path: path.stat().st_mtime_ns)
 
 
-@pytest.mark.parametrize("limits", [{}, {"max_epochs": -1, "max_steps": 0}])
+def three_epochs(limited_by, accumulate):
+    steps = {"max_epochs": -1, "max_steps": 3 * math.ceil(BATCHES / accumulate)}
+    limits = {"max_epochs": 3} if limited_by == "epochs" else steps
+    return {"accumulate_grad_batches": accumulate, **limits}
+
+
+@pytest.mark.parametrize("limited_by", ["epochs", "steps"])
 @pytest.mark.parametrize("accumulate", [1, 2])
 @pytest.mark.parametrize("interval", [1.0, 0.5])
 @pytest.mark.parametrize("trigger", TRIGGERS)
 def test_run_goes_on_exactly_when_resumed_from_any_checkpoint(
-    tmp_path, trigger, interval, accumulate, limits
+    tmp_path, trigger, interval, accumulate, limited_by
 ):
-    settings = {"accumulate_grad_batches": accumulate, "val_check_interval": interval, **limits}
-    if limits:
-        settings["max_steps"] = 3 * math.ceil(BATCHES / accumulate)
+    settings = three_epochs(limited_by, accumulate) | {"val_check_interval": interval}
     straight = fit(tmp_path, callbacks=[checkpoints(tmp_path, trigger)], **settings)
     written = sorted(tmp_path.glob("*.ckpt"))
     assert len(straight.keys("train")) == 3 * BATCHES
@@ -90,16 +94,14 @@ def test_run_goes_on_exactly_when_workers_fetch_ahead(tmp_path, trigger):
 
 @pytest.mark.parametrize("on_exception", [False, True])
 @pytest.mark.parametrize("accumulate", [1, 2])
-@pytest.mark.parametrize("limits", [{}, {"max_epochs": -1, "max_steps": 0}])
+@pytest.mark.parametrize("limited_by", ["epochs", "steps"])
 @pytest.mark.parametrize("trigger", TRIGGERS)
 def test_run_ends_the_same_when_killed_again_and_again(
-    tmp_path, trigger, limits, accumulate, on_exception
+    tmp_path, trigger, limited_by, accumulate, on_exception
 ):
-    settings = {"accumulate_grad_batches": accumulate, "val_check_interval": 0.5, **limits}
-    if limits:
-        settings["max_steps"] = 3 * math.ceil(BATCHES / accumulate)
+    settings = three_epochs(limited_by, accumulate) | {"val_check_interval": 0.5}
     straight = fit(tmp_path, **settings)
-    for seed in range(3):
+    for seed in range(2):
         resumed = run_with_kills(tmp_path / str(seed), seed, trigger, on_exception, settings)
         assert_goes_on(resumed, straight)
 
@@ -162,6 +164,12 @@ def test_resumed_epoch_is_whole_when_loaders_are_made_anew_each_epoch(tmp_path):
     straight = fit(tmp_path, callbacks=[checkpoints(tmp_path, "step")], **again)
     for path in sorted(tmp_path.glob("*.ckpt"))[::7]:
         assert_goes_on(fit(tmp_path, checkpoint=path, **again), straight)
+
+
+def test_lightning_does_not_doubt_the_loader_when_resumed_amid_an_epoch(tmp_path, recwarn):
+    fit(tmp_path, callbacks=[checkpoints(tmp_path, "step")], max_steps=5)
+    fit(tmp_path, checkpoint=newest(tmp_path))
+    assert not [warning for warning in recwarn if "not resumable" in str(warning.message)]
 
 
 def test_checkpoint_is_plain_data_when_loaded_safely(tmp_path):
