@@ -1,0 +1,150 @@
+"""The YAML files of a command line, with the line on which each key stands."""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+Parts = tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Place:
+    """One key of one file.
+
+    Args:
+        file: path of the YAML file as given.
+        line: 1-based.
+        path: the key and what it stands under.
+        value: the scalar's text, or "" for a mapping or a list.
+    """
+
+    file: str
+    line: int
+    path: Parts
+    value: str
+
+
+class ConfigFiles:
+    """Keys of several stacked files; a later file comes first when a key is looked for.
+
+    Args:
+        paths: the files, in the order of the command line. One that cannot be read has no keys.
+    """
+
+    def __init__(self, paths: Sequence[str]) -> None:
+        self.paths = list(paths)
+        self.places = [place for path in reversed(self.paths) for place in _places_of(path)]
+
+    def find(self, path: Parts) -> Parts | None:
+        """Return the whole path of a key whose path ends so."""
+        place = self._place(path)
+        return place.path if place else None
+
+    def place(self, path: Parts) -> str:
+        """Return ``file:line: `` of a key, or nothing where no file holds it."""
+        place = self._place(path)
+        return f"{place.file}:{place.line}: " if place else ""
+
+    def place_of_value(self, key: str, value: str) -> str:
+        """Return ``file:line: `` of the key that holds this value, or of the key alone."""
+        path = tuple(key.split("."))
+        named = [place for place in self.places if _ends_with(place.path, path)]
+        exact = [place for place in named if value and place.value == value]
+        found = (exact or named)[:1]
+        return "".join(f"{place.file}:{place.line}: " for place in found)
+
+    def class_path(self, path: Parts) -> str:
+        """Return the class that the files name for a part; "" where they name none."""
+        bare = _without_init_args(path)
+        for place in self.places:
+            if place.path[-1] == "class_path" and _without_init_args(place.path[:-1]) == bare:
+                return place.value
+        return ""
+
+    def unnamed_part(self, path: Parts) -> Parts | None:
+        """Return the part that an option reaches into though no file names its class."""
+        for depth in range(2, len(path)):
+            part = path[:depth]
+            if self.class_path(part[:-1]) and not self.class_path(part):
+                return part
+        return None
+
+    def syntax_error(self) -> str | None:
+        """Return what is wrong with the first file that is not YAML."""
+        for path in self.paths:
+            try:
+                yaml.compose(Path(path).read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
+            except yaml.MarkedYAMLError as error:
+                line = error.problem_mark.line + 1 if error.problem_mark else 1
+                return f"{path}:{line}: the file must be YAML, but {error.problem}"
+            except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+                return f"{path}: the file must be YAML in UTF-8, but {error}"
+        return None
+
+    def _place(self, path: Parts) -> Place | None:
+        bare = _without_init_args(path)
+        for place in self.places:
+            if _ends_with(place.path, path) or _without_init_args(place.path) == bare:
+                return place
+        return None
+
+
+def config_paths(arguments: Sequence[str]) -> list[str]:
+    """Return the files that `--config` or `-c` names, in order."""
+    found = []
+    for position, word in enumerate(arguments):
+        name, _, value = word.partition("=")
+        if name in ("--config", "-c"):
+            found.append(value or "".join(arguments[position + 1 : position + 2]))
+    return found
+
+
+def constructor_names(class_path: str) -> list[str]:
+    """Return the arguments of a class that is imported already; none if it is not."""
+    module, _, name = class_path.rpartition(".")
+    cls = getattr(sys.modules.get(module), name, None)
+    names: list[str] = []
+    for base in getattr(cls, "__mro__", ()):
+        if "__init__" not in base.__dict__:
+            continue
+        parameters = list(inspect.signature(base.__init__).parameters.values())[1:]
+        names += [p.name for p in parameters if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)]
+        if not any(p.kind is p.VAR_KEYWORD for p in parameters):
+            break
+    return names
+
+
+def _places_of(path: str) -> list[Place]:
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+        root = yaml.compose(text, Loader=yaml.SafeLoader)
+    except (OSError, UnicodeDecodeError, yaml.YAMLError):
+        return []
+    return list(_walk(path, root, ()))
+
+
+def _walk(file: str, node: Any, path: Parts) -> Iterator[Place]:
+    if isinstance(node, yaml.MappingNode):
+        for key, value in node.value:
+            below = (*path, str(key.value))
+            text = str(value.value) if isinstance(value, yaml.ScalarNode) else ""
+            yield Place(file, key.start_mark.line + 1, below, text)
+            yield from _walk(file, value, below)
+    elif isinstance(node, yaml.SequenceNode):
+        for item in node.value:
+            yield from _walk(file, item, path)
+
+
+def _ends_with(path: Parts, end: Parts) -> bool:
+    return path[len(path) - len(end) :] == end
+
+
+def _without_init_args(path: Parts) -> Parts:
+    return tuple(part for part in path if part != "init_args")
