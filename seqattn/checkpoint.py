@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Self
 import torch
 from torch import Tensor
 
-from seqattn.recorded import Spec, build
+from seqattn.recorded import Recorded, Spec, build
 
 if TYPE_CHECKING:
     from seqattn.heads.base import TaskHead
@@ -81,12 +81,17 @@ class SavedHead:
         block = checkpoint.get("seqattn") if isinstance(checkpoint, Mapping) else None
         if not isinstance(block, Mapping):
             raise ValueError(f"{path} must be a checkpoint of seqattn, got one without its block")
-        if block["format"] > FORMAT:
+        version = block.get("format")
+        if isinstance(version, int) and version > FORMAT:
             raise ValueError(
-                f"{path} must have format {FORMAT} or older, got {block['format']}: "
+                f"{path} must have format {FORMAT} or older, got {version}: "
                 "it was written by a newer seqattn"
             )
-        return cls(path, block["spec"], block["vectorizers"], checkpoint["state_dict"])
+        found = {**block, "state_dict": checkpoint.get("state_dict")}
+        for name in ("spec", "vectorizers", "state_dict"):
+            if not isinstance(found.get(name), Mapping):
+                raise ValueError(f"{path} must hold {name}, got {type(found.get(name)).__name__}")
+        return cls(path, found["spec"], found["vectorizers"], found["state_dict"])
 
     @staticmethod
     def block_of(head: TaskHead) -> dict[str, Any]:
@@ -97,9 +102,9 @@ class SavedHead:
             "vectorizers": head.vectorizer_states(),
         }
 
-    def spec_of(self, argument: str) -> Any:
-        """Return what the head was given for an argument, or None."""
-        return self.spec["init_args"].get(argument)
+    def has_part(self, argument: str, part: Recorded) -> bool:
+        """Return whether the head was given such a part, training arguments aside."""
+        return not _differences(self.spec["init_args"].get(argument), part.spec, argument)
 
     def require_same_architecture(self, spec: Spec) -> None:
         """Check that a configured head is the saved one, training arguments aside.
@@ -141,7 +146,10 @@ class SavedHead:
         try:
             head.load_state_dict(dict(self.weights))
         except RuntimeError as error:
-            raise ValueError(f"the weights in {self.path} must fit its model: {error}") from error
+            first = str(error).splitlines()[1:2] or [str(error)]
+            raise ValueError(
+                f"the weights in {self.path} must fit its model, got {first[0].strip()}"
+            ) from error
         return head.eval()
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -15,7 +17,7 @@ class Reseed(Callback):
 
     The number counts the micro-batches of all processes, so that two processes draw what one
     process with two accumulated batches draws, and a resumed run what the straight one would.
-    This is the only place of the library that touches the global generators.
+    This file is the only place of the library that touches the global generators.
     """
 
     def __init__(self) -> None:
@@ -34,6 +36,21 @@ class Reseed(Callback):
         torch.default_generator.manual_seed(seed)  # 1 µs; torch.manual_seed takes 100
         if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
             torch.cuda.manual_seed(seed)
+
+
+@contextmanager
+def seeded(name: str) -> Iterator[None]:
+    """Draw inside as the seed of `seed_everything` and a name say, and leave no trace outside.
+
+    Without `seed_everything` nothing changes.
+    """
+    seed = os.environ.get("PL_GLOBAL_SEED")
+    if seed is None:
+        yield
+        return
+    with torch.random.fork_rng():
+        torch.manual_seed(mix(int(seed), name))
+        yield
 
 
 def mix(*parts: int | str) -> int:

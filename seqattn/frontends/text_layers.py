@@ -15,6 +15,8 @@ class LearnedSymbols(nn.Module):
     Entries start with standard deviation 1 / sqrt(D), which a tied output layer needs too.
     """
 
+    no_weight_decay = True  # an embedding
+
     def __init__(self, symbols: int, dim: int) -> None:
         super().__init__()
         self.table = nn.Parameter(torch.randn(symbols, dim) * dim**-0.5)
@@ -139,8 +141,8 @@ class CharacterConvolution(nn.Module):
         filters = 4 * character_dim
         scale = (self.width * character_dim) ** -0.5
         self.edge = characters
-        embedding = torch.randn(characters + 1, character_dim) * character_dim**-0.5
-        self.embedding = nn.Parameter(embedding)
+        self.embedding = nn.Embedding(characters + 1, character_dim)
+        nn.init.normal_(self.embedding.weight, std=character_dim**-0.5)
         self.kernel = nn.Parameter(torch.randn(self.width, character_dim, filters) * scale)
         self.bias = nn.Parameter(torch.zeros(filters))
         self.projection = nn.Linear(filters, dim, bias=False)
@@ -153,11 +155,11 @@ class CharacterConvolution(nn.Module):
             ids: (T, M) characters of each token, negative ones fill up. Returns (T, D).
         """
         real = ids >= 0
-        rows = self.embedding.shape[0]
+        rows = self.embedding.num_embeddings
         places = torch.arange(self.width, device=ids.device) * rows
         inside = F.pad(torch.where(real, ids, self.edge), (1, 1), value=self.edge)
         windows = inside.unfold(1, self.width, 1) + places  # (T, M, 3)
-        tables = (self.embedding @ self.kernel).flatten(0, 1)  # (3 · characters, filters)
+        tables = (self.embedding.weight @ self.kernel).flatten(0, 1)  # (3 · characters, filters)
         if ids.device.type == "cpu" and not torch.compiler.is_compiling():
             pooled = self._pool_packed(windows, real, tables)
         else:

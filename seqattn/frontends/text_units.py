@@ -128,6 +128,21 @@ def list_subwords(tokenizer: Tokenizer) -> list[str]:
     return sorted(numbers, key=lambda piece: numbers[piece])
 
 
+def count_characters(piece: str) -> int:
+    """Return how many characters begin in a piece: its bytes that continue none in UTF-8."""
+    numbers = _byte_numbers()
+    return sum(numbers[sign] & 0xC0 != 0x80 for sign in piece)
+
+
+@functools.cache
+def _byte_numbers() -> dict[str, int]:
+    """Return the byte that each sign of byte-level pieces stands for (as in GPT-2's code)."""
+    shown = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
+    hidden = [byte for byte in range(BYTES) if byte not in shown]
+    signs = [chr(byte) for byte in shown] + [chr(BYTES + i) for i in range(len(hidden))]
+    return dict(zip(signs, [*shown, *hidden], strict=True))
+
+
 def replace_surrogates(text: str) -> str:
     """Return text that UTF-8 can hold: lone surrogates become U+FFFD, pairs their character."""
     try:

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from seqattn.frontends.text_units import Side, keep_ends, read_sides, split_words
+from seqattn.frontends.text_units import Side, keep_ends, read_sides
 from seqattn.frontends.text_vocabulary import (
     BEGIN,
     END,
@@ -102,6 +102,29 @@ class TextVectorizer(Vectorizer):
     def symbols(self) -> list[str]:
         """The V symbols; a symbol's place is its id."""
         return self.vocabulary.symbols
+
+    @property
+    def reads_masks(self) -> bool:
+        """Whether ``<mask>`` in a text is the mask symbol, and not just spelt so."""
+        return self.vocabulary.reads_masks
+
+    @reads_masks.setter
+    def reads_masks(self, reads: bool) -> None:
+        self.vocabulary.reads_masks = reads
+        self._cache = {}
+
+    @property
+    def has_symbol_rows(self) -> bool:
+        """Whether each row stands for one symbol; not so for token lists of smaller units."""
+        return self._by_word or not self.has_tokens
+
+    def symbol_length(self, symbol_id: int) -> int:
+        """Return the characters that a symbol stands for.
+
+        Raises:
+            ValueError: if there is no such symbol.
+        """
+        return self.vocabulary.symbol_length(symbol_id)
 
     @property
     def inner_columns(self) -> int:
@@ -221,7 +244,8 @@ class TextVectorizer(Vectorizer):
 
     def _count(self, side: Side) -> int:
         if isinstance(side, str):
-            return len(split_words(side)) if self._by_word else len(self.vocabulary.encode(side))
+            vocabulary = self.vocabulary
+            return len(vocabulary.words(side) if self._by_word else vocabulary.encode(side))
         return len(side)
 
     def _rows(self, side: Side) -> Tensor:
@@ -229,7 +253,7 @@ class TextVectorizer(Vectorizer):
         if isinstance(side, str) and not self._by_word:
             ids = torch.tensor(self.vocabulary.encode(side), dtype=torch.int64)
             return F.pad(ids[:, None], (0, self.inner_columns - 1), value=PAD)
-        tokens = split_words(side) if isinstance(side, str) else side
+        tokens = self.vocabulary.words(side) if isinstance(side, str) else side
         if not tokens:
             return torch.empty(0, self.inner_columns, dtype=torch.int64)
         joined = bytearray().join(map(self._token_bytes, tokens))
@@ -246,7 +270,8 @@ class TextVectorizer(Vectorizer):
 
     def _token_ids(self, token: str) -> list[int]:
         if self._by_word:
-            return [self.vocabulary.encode_word(token), *self._character_ids(token)]
+            symbol = self.vocabulary.encode_word(token)
+            return [symbol, *(self._character_ids(token) if symbol != MASK else ())]
         return keep_ends(self.vocabulary.encode(token), self.token_length) or [UNKNOWN]
 
     def _character_ids(self, word: str) -> list[int]:

@@ -14,6 +14,7 @@ from seqattn.frontends.text_units import (
     BYTES,
     Side,
     choose_symbols,
+    count_characters,
     encode_subwords,
     list_subwords,
     split_words,
@@ -64,6 +65,7 @@ class TextVocabulary:
         self.min_count = min_count
         self.lowercase = lowercase
         self.vectors_path = vectors_path
+        self.reads_masks = False
         self.symbols: list[str] = []
         self.alphabet: list[str] = [SPECIALS[UNKNOWN]]
         self.vector_shape = (0, 0)
@@ -89,17 +91,45 @@ class TextVocabulary:
             self._fit_words(sides)
 
     def encode(self, text: str) -> list[int]:
-        """Return the symbols of a string, without special ones."""
-        if self._tokenizer is not None:
-            ids = encode_subwords(self._tokenizer, self._fold(text))
-            return [number + len(SPECIALS) for number in ids]
-        folded = self._fold(text)
-        parts = split_words(folded) if self.units == "word" else folded
-        return [self._numbers.get(part, UNKNOWN) for part in parts]
+        """Return the symbols of a string, without special ones but the mask where it is read."""
+        if self.units == "word":
+            return [self.encode_word(word) for word in self.words(text)]
+        parts = [self._encode_part(part) for part in self._between_masks(text)]
+        return [number for part in parts for number in (MASK, *part)][1:]
+
+    def words(self, text: str) -> list[str]:
+        """Return the words of a string; a mask stays whole where it is read."""
+        parts = [split_words(part) for part in self._between_masks(text)]
+        return [word for part in parts for word in (SPECIALS[MASK], *part)][1:]
 
     def encode_word(self, word: str) -> int:
         """Return the symbol of a word, for units 'word'."""
+        if self.reads_masks and word == SPECIALS[MASK]:
+            return MASK
         return self._numbers.get(self._fold(word), UNKNOWN)
+
+    def _between_masks(self, text: str) -> list[str]:
+        return text.split(SPECIALS[MASK]) if self.reads_masks else [text]
+
+    def _encode_part(self, text: str) -> list[int]:
+        folded = self._fold(text)
+        if self._tokenizer is None:
+            return [self._numbers.get(character, UNKNOWN) for character in folded]
+        return [number + len(SPECIALS) for number in encode_subwords(self._tokenizer, folded)]
+
+    def symbol_length(self, number: int) -> int:
+        """Return the characters that a symbol stands for; unknown counts one, other specials none.
+
+        A sub-word's are those that begin in it: a piece may hold part of a character's bytes.
+
+        Raises:
+            ValueError: if there is no such symbol.
+        """
+        self.require(number)
+        if number < len(SPECIALS):
+            return int(number == UNKNOWN)
+        symbol = self.symbols[number]
+        return count_characters(symbol) if self._tokenizer is not None else len(symbol)
 
     def encode_characters(self, word: str) -> list[int]:
         """Return the numbers in :attr:`alphabet` of a word's characters, for units 'word'."""

@@ -20,7 +20,7 @@ def generate(
     temperature: float = 0.0,
     top_k: int | None = None,
     top_p: float | None = None,
-    generator: torch.Generator | None = None,
+    generators: Sequence[torch.Generator] | None = None,
     device: torch.device | str = "cpu",
 ) -> list[list[int]]:
     """Return the symbols that follow each prompt, without the end symbol.
@@ -36,7 +36,7 @@ def generate(
         temperature: 0 takes the best symbol; above it, divides the logits before sampling.
         top_k: sample among the k best only (Fan et al. 2018).
         top_p: sample among the best that together have this probability (Holtzman et al. 2020).
-        generator: source of randomness; torch's global one by default.
+        generators: source of randomness of each sequence; torch's global one by default.
         device: of the symbols handed to `step`.
 
     Raises:
@@ -49,7 +49,7 @@ def generate(
     position = 0
     while not all(ended):
         logits = step(torch.tensor(symbols, device=device))
-        chosen = choose(logits, temperature, top_k, top_p, generator).tolist()
+        chosen = choose(logits, temperature, top_k, top_p, generators).tolist()
         position += 1
         for index, prompt in enumerate(prompts):
             if position < len(prompt):
@@ -67,9 +67,11 @@ def choose(
     temperature: float = 0.0,
     top_k: int | None = None,
     top_p: float | None = None,
-    generator: torch.Generator | None = None,
+    generators: Sequence[torch.Generator] | None = None,
 ) -> Tensor:
     """Return one symbol per row: the best, or one drawn from the cut distribution.
+
+    With a generator per row, what a row draws does not depend on the others.
 
     Shape:
         logits (B, V). returns: (B,) int64.
@@ -82,7 +84,14 @@ def choose(
         scores = scores.masked_fill(scores < lowest, -torch.inf)
     if top_p is not None:
         scores = _keep_nucleus(scores, top_p)
-    return torch.multinomial(scores.softmax(-1), 1, generator=generator)[:, 0]
+    shares = scores.softmax(-1)
+    if generators is None:
+        return torch.multinomial(shares, 1)[:, 0]
+    drawn = [
+        torch.multinomial(row, 1, generator=generator)
+        for row, generator in zip(shares, generators, strict=True)
+    ]
+    return torch.cat(drawn) if drawn else shares.new_empty(0, dtype=torch.int64)
 
 
 def _keep_nucleus(scores: Tensor, top_p: float) -> Tensor:

@@ -11,12 +11,14 @@ from torch import Tensor, nn
 from torchmetrics import MeanMetric, MetricCollection
 
 from seqattn.batch import SequenceBatch
+from seqattn.callbacks.reseed import seeded
 from seqattn.checkpoint import SavedHead, load, transfer_weights
 from seqattn.collate import Collator
 from seqattn.frontends.base import FrontEnd
 from seqattn.heads.output import Loss, Output
 from seqattn.heads.run import training_examples
 from seqattn.heads.trained_module import Stage, TrainedModule
+from seqattn.heads.unseen_labels import UnseenLabels
 from seqattn.layers.encoder import Encoder
 from seqattn.layers.pooling import LayerMix
 from seqattn.optim import Schedule
@@ -51,6 +53,7 @@ class TaskHead(Recorded, TrainedModule, ABC):
     output: nn.Module
     metrics: nn.ModuleDict
     mean_losses: nn.ModuleDict
+    unseen: nn.ModuleDict
 
     def __init__(
         self,
@@ -75,6 +78,7 @@ class TaskHead(Recorded, TrainedModule, ABC):
         )
         if not 0 <= label_smoothing <= 1:
             raise ValueError(f"label_smoothing must lie in 0 … 1, got {label_smoothing}")
+        _require_layer(layer, len(encoder.layers))
         self.frontend = frontend
         self.encoder = encoder
         self.layer = layer
@@ -88,7 +92,10 @@ class TaskHead(Recorded, TrainedModule, ABC):
 
     @abstractmethod
     def make_target_vectorizer(self) -> TargetVectorizer | None:
-        """Return the (unfitted) vectorizer of the targets, or None without targets."""
+        """Return the (unfitted) vectorizer of the targets, or None without targets.
+
+        The base's ``__init__`` calls it: set what it reads before ``super().__init__``.
+        """
 
     def build_output(self, dim: int) -> nn.Module:
         """Return the layer from the encoder's vectors to logits; `num_labels` is known."""
@@ -165,7 +172,7 @@ class TaskHead(Recorded, TrainedModule, ABC):
         if self.is_built:
             return
         pretrained = SavedHead.read(self.init_from) if self.init_from else None
-        if pretrained is not None and pretrained.spec_of("frontend") == self.frontend.spec:
+        if pretrained is not None and pretrained.has_part("frontend", self.frontend):
             self.frontend.vectorizer.load_state(pretrained.vectorizers["source"])
         self._fit_vectorizers()
         self._build()
@@ -221,11 +228,13 @@ class TaskHead(Recorded, TrainedModule, ABC):
             self.target_vectorizer.fit(targets)
 
     def _build(self) -> None:
-        self.frontend.build(self.encoder.dim)
-        self.output = self.build_output(self.encoder.dim)
+        with seeded("build"):  # strategies of several processes have set the seed anew by now
+            self.frontend.build(self.encoder.dim)
+            self.output = self.build_output(self.encoder.dim)
         stages = ("val", "test")
         self.metrics = nn.ModuleDict({f"{stage}_metrics": self.build_metrics() for stage in stages})
         self.mean_losses = nn.ModuleDict({f"{stage}_loss": MeanMetric() for stage in stages})
+        self.unseen = nn.ModuleDict({f"{stage}_unseen": UnseenLabels() for stage in stages})
         self.is_built = True
 
     # --- steps ------------------------------------------------------------------------------
@@ -237,24 +246,29 @@ class TaskHead(Recorded, TrainedModule, ABC):
         if stage != "train":
             total, weight = loss.sums()
             mean = total / weight.clamp(min=torch.finfo(weight.dtype).tiny)
-            mean_loss, metrics = self._meters(stage)
+            mean_loss, unseen, metrics = self._meters(stage)
             mean_loss.update(mean, weight)
+            unseen.update(output.batch)
             self.update_metrics(metrics, output, output.batch, loss)
         return loss
 
     def stage_values(self, stage: Stage) -> dict[str, Tensor]:
         """Return loss and metrics of a stage, over all processes, by their logged names."""
-        mean_loss, metrics = self._meters(stage)
+        mean_loss, unseen, metrics = self._meters(stage)
         values = {"loss": mean_loss.compute(), **metrics.compute()}
-        mean_loss.reset()
-        metrics.reset()
+        if not self.trainer.sanity_checking:
+            unseen.warn_once(stage)
+        for meter in (mean_loss, unseen, metrics):
+            meter.reset()
         return {f"{stage}/{name}": value for name, value in values.items()}
 
-    def _meters(self, stage: Stage) -> tuple[MeanMetric, MetricCollection]:
+    def _meters(self, stage: Stage) -> tuple[MeanMetric, UnseenLabels, MetricCollection]:
         mean_loss, metrics = self.mean_losses[f"{stage}_loss"], self.metrics[f"{stage}_metrics"]
+        unseen = self.unseen[f"{stage}_unseen"]
         assert isinstance(mean_loss, MeanMetric)
+        assert isinstance(unseen, UnseenLabels)
         assert isinstance(metrics, MetricCollection)
-        return mean_loss, metrics
+        return mean_loss, unseen, metrics
 
     # --- prediction -------------------------------------------------------------------------
 
@@ -271,8 +285,8 @@ class TaskHead(Recorded, TrainedModule, ABC):
         return predict(self, raw, batch_tokens=batch_tokens, settings=settings)
 
     def predict_batch(self, batch: SequenceBatch, **settings: Any) -> list[Any]:
-        """Return one prediction per sequence of a batch."""
-        output = self(batch)
+        """Return one prediction per sequence of a batch, whose targets no one looks at."""
+        output = self(batch.replace(targets=None))
         decode: Callable[..., list[Any]] = self.decode
         return decode(output, output.batch, **settings)
 
@@ -284,6 +298,7 @@ class TaskHead(Recorded, TrainedModule, ABC):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add all that is needed to make this head again: arguments, vocabulary, labels."""
+        super().on_save_checkpoint(checkpoint)
         checkpoint["seqattn"] = SavedHead.block_of(self)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -299,3 +314,12 @@ class TaskHead(Recorded, TrainedModule, ABC):
         if not isinstance(head, cls):
             raise TypeError(f"{checkpoint_path} must hold a {cls.__name__}, got {type(head)}")
         return head
+
+
+def _require_layer(layer: LayerChoice, depth: int) -> None:
+    if layer in ("last", "mix"):
+        return
+    if not isinstance(layer, int) or isinstance(layer, bool) or not -depth - 1 <= layer <= depth:
+        raise ValueError(
+            f"layer must be 'last', 'mix' or an index in {-depth - 1} … {depth}, got {layer!r}"
+        )

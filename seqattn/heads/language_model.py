@@ -11,8 +11,10 @@ from torch import Tensor, nn
 from torchmetrics import Metric, MetricCollection
 
 from seqattn.batch import SequenceBatch
+from seqattn.callbacks.reseed import mix
+from seqattn.errors import DataError
 from seqattn.frontends.base import FrontEnd
-from seqattn.generation.sampling import generate
+from seqattn.generation.sampling import Step, generate
 from seqattn.heads.base import LayerChoice, Monitor, TaskHead
 from seqattn.heads.output import Loss, Output, cross_entropy
 from seqattn.layers.encoder import Encoder
@@ -38,12 +40,17 @@ class SymbolVectorizer(Protocol):
     begin_id: int
     end_id: int
     mask_id: int
+    reads_masks: bool
+    has_symbol_rows: bool
 
     def row(self, symbol_id: int) -> Tensor:
         """Return the row of one symbol."""
 
     def decode(self, ids: Sequence[int]) -> str:
         """Return the text of symbols."""
+
+    def symbol_length(self, symbol_id: int) -> int:
+        """Return the characters that a symbol stands for."""
 
 
 class SymbolTargets(TargetVectorizer):
@@ -91,8 +98,8 @@ class LanguageModel(TaskHead):
     """Predicts symbols of the text itself; its prediction continues a prompt.
 
     ``causal`` gives the next symbol at every position in one pass and needs causal patterns only.
-    ``masked`` is BERT's objective (Devlin et al. 2019, section 3.1); its prediction fills the
-    masks of the text. Evaluation masks by a fixed function of symbol and position.
+    ``masked`` is BERT's objective (Devlin et al. 2019, section 3.1); its prediction fills every
+    ``<mask>`` of the text. Evaluation masks by a fixed function of symbol and position.
 
     Metrics: perplexity per symbol, accuracy, and for ``causal`` bits per character, END included
     in the bits. With ``begin: true`` in the front-end the first symbol is predicted too.
@@ -128,8 +135,10 @@ class LanguageModel(TaskHead):
     ) -> None:
         require_choice("objective", objective, ("causal", "masked"))
         _require_patterns(encoder, objective)
+        _require_last_layer(encoder, objective, layer)
         self.objective: LanguageObjective = objective
         self.symbol_source = _require_symbols(frontend)
+        self.symbol_source.reads_masks = objective == "masked"
         super().__init__(
             frontend,
             encoder,
@@ -160,9 +169,13 @@ class LanguageModel(TaskHead):
 
     def build_output(self, dim: int) -> nn.Module:
         """Return the layer from D to the symbols, tied to the embedding or not."""
-        decode = self.symbol_source.decode
-        lengths = [len(decode([number])) for number in range(self.num_labels)]
-        lengths[self.symbol_source.end_id] = 0
+        source = self.symbol_source
+        if not source.has_symbol_rows:
+            raise ValueError(
+                "a language model needs one symbol per position, got token lists of smaller units: "
+                "use units 'word', or strings"
+            )
+        lengths = [source.symbol_length(number) for number in range(self.num_labels)]
         self.register_buffer("symbol_lengths", torch.tensor(lengths), persistent=False)
         output = nn.Linear(dim, self.num_labels)
         if self.tie:
@@ -231,10 +244,11 @@ class LanguageModel(TaskHead):
             temperature: 0 takes the best symbol; above it, samples.
             top_k: sample among the k best only.
             top_p: sample among the best that together have this probability.
-            seed: of the sampling.
+            seed: of the sampling. With it and the sequence's key a continuation is always the
+                same, whatever its batch-mates.
 
         Raises:
-            ValueError: if a prompt is empty and the front-end has no begin symbol.
+            DataError: if a prompt is empty and the front-end has no begin symbol.
         """
         symbols = output.extras["symbols"]
         lengths = list(batch.packing.lengths)
@@ -243,41 +257,53 @@ class LanguageModel(TaskHead):
                 symbols == self.symbol_source.mask_id, output.logits.argmax(-1), symbols
             )
             return [self.symbol_source.decode(ids.tolist()) for ids in torch.split(filled, lengths)]
+        _require_prompts(batch)
         written = generate(
-            self._stepper(len(batch)),
+            self._stepper(batch),
             [ids.tolist() for ids in torch.split(symbols, lengths)],
             end=self.symbol_source.end_id,
             max_length=max_length,
             temperature=temperature,
             top_k=top_k,
             top_p=top_p,
-            generator=torch.Generator(symbols.device).manual_seed(seed),
+            generators=[
+                torch.Generator(symbols.device).manual_seed(mix(seed, key)) for key in batch.keys
+            ],
             device=symbols.device,
         )
         return [self.symbol_source.decode(ids) for ids in written]
 
-    def _stepper(self, size: int) -> Any:
-        """Return the step function of `size` sequences."""
-        state = self.encoder.start(size)
-        rows = torch.stack([self.symbol_source.row(number) for number in range(self.num_labels)])
-        rows = rows.to(self.device)
+    def _stepper(self, prompts: SequenceBatch) -> Step:
+        """Return the step function of these prompts, as the front-end left them.
+
+        A prompt's positions are read as they are, since a symbol may not say all of them: a word
+        that is unknown, say, has characters.
+        """
+        state = self.encoder.start(len(prompts))
+        rows = self._rows()
 
         def step(symbols: Tensor) -> Tensor:
             inputs = SequenceBatch.from_list(list(rows[symbols][:, None]))
-            logits: Tensor = self.output(self.encoder.step(self.frontend(inputs).values, state))
+            is_prompt = (state.length < prompts.lengths)[:, None]
+            here = (prompts.offsets[:-1] + state.length).clamp(max=len(prompts.values) - 1)
+            x = torch.where(is_prompt, prompts.values[here], self.frontend(inputs).values)  # (B, D)
+            logits: Tensor = self.output(self.encoder.step(x, state))
             return logits
 
         return step
 
+    def _rows(self) -> Tensor:
+        """Return the row of every symbol (V, C)."""
+        rows = [self.symbol_source.row(number) for number in range(self.num_labels)]
+        return torch.stack(rows).to(self.device)
+
     def _mask(self, batch: SequenceBatch, symbols: Tensor) -> tuple[SequenceBatch, Tensor]:
         """Return the batch with masked rows, and which positions are predicted (T,)."""
         chance, kind, other = self._draws(batch, symbols)
-        predicted = chance < _PREDICTED
+        predicted = (chance < _PREDICTED) & (symbols != self.symbol_source.begin_id)
         masked = predicted & (kind < _MASKED)
         replaced = predicted & (kind >= 1 - _REPLACED)
-        table = torch.stack(
-            [self.symbol_source.row(number) for number in range(self.num_labels)]
-        ).to(symbols.device)
+        table = self._rows()
         values = torch.where(masked[:, None], table[self.symbol_source.mask_id], batch.values)
         drawn = table[(other * self.num_labels).long().clamp(max=self.num_labels - 1)]
         values = torch.where(replaced[:, None], drawn, values)
@@ -300,6 +326,13 @@ def _symbols(batch: SequenceBatch) -> Tensor:
     return targets
 
 
+def _require_prompts(batch: SequenceBatch) -> None:
+    for key, length in zip(batch.keys, batch.packing.lengths, strict=True):
+        if not length:
+            rule = "a prompt must hold at least one symbol without begin=True, got none"
+            raise DataError(rule, key=key)
+
+
 def _require_symbols(frontend: FrontEnd) -> SymbolVectorizer:
     vectorizer: Any = frontend.vectorizer
     if not isinstance(vectorizer, SymbolVectorizer):
@@ -318,3 +351,11 @@ def _require_patterns(encoder: Encoder, objective: str) -> None:
         )
     if objective == "masked" and any(causal):
         raise ValueError("objective 'masked' needs patterns that look both ways, got a causal one")
+
+
+def _require_last_layer(encoder: Encoder, objective: str, layer: LayerChoice) -> None:
+    if objective == "causal" and layer not in ("last", -1, len(encoder.layers)):
+        raise ValueError(
+            "layer must be 'last' for objective 'causal', which continues a text step by step, "
+            f"got {layer!r}"
+        )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -42,8 +43,9 @@ class Loss:
     weight: Tensor
 
     def sums(self) -> tuple[Tensor, Tensor]:
-        """Return the weighted sum and the sum of weights, two scalars."""
-        return (self.values * self.weight).sum(), self.weight.sum()
+        """Return the weighted sum and the sum of weights, two scalars; float32 at least."""
+        values, weight = _widen(self.values), _widen(self.weight)  # bfloat16 counts to 256
+        return (values * weight).sum(), weight.sum()
 
 
 def cross_entropy(
@@ -60,9 +62,15 @@ def cross_entropy(
     Shape:
         logits (N, V); targets (N,) int64 in -1 … V - 1; class_weights (V,).
     """
+    logits = _widen(logits)
     known = targets.clamp(min=0)
     weight = (targets >= 0).to(logits.dtype)
     values = F.cross_entropy(logits, known, reduction="none", label_smoothing=label_smoothing)
     if class_weights is not None:
         weight = weight * class_weights.to(logits)[known]
     return Loss(values, weight)
+
+
+def _widen(x: Tensor) -> Tensor:
+    """Return x in float32, or float64 where it is."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))

@@ -7,6 +7,7 @@ from typing import Any
 
 from lightning.pytorch import Trainer
 from lightning.pytorch.trainer.states import TrainerFn
+from torch.utils.data import DistributedSampler
 
 from seqattn.batch import Example
 
@@ -25,8 +26,11 @@ def training_examples(trainer: Trainer) -> list[Example]:
     module = getattr(trainer, "datamodule", None)
     if module is not None and hasattr(module, "examples"):
         return list(module.examples("train"))
-    dataset = _train_loader(trainer).dataset
-    examples = [dataset[index] for index in range(len(dataset))]
+    dataset = getattr(_train_loader(trainer), "dataset", None)
+    if dataset is None:
+        raise ValueError("a head without vocabulary must be fitted on one DataLoader, got others")
+    is_indexed = hasattr(dataset, "__len__")
+    examples = [dataset[i] for i in range(len(dataset))] if is_indexed else list(dataset)
     if not all(isinstance(example, Example) for example in examples):
         raise ValueError(
             "the training data set must hold seqattn.Example objects, "
@@ -40,20 +44,34 @@ def total_steps(trainer: Trainer) -> int | None:
     limits = []
     if trainer.max_steps >= 0:
         limits.append(trainer.max_steps)
-    if trainer.max_epochs is not None and trainer.max_epochs >= 0:
-        per_epoch = math.ceil(_batches_per_epoch(trainer) / trainer.accumulate_grad_batches)
-        limits.append(trainer.max_epochs * per_epoch)
+    batches = _batches_per_epoch(trainer)
+    if trainer.max_epochs is not None and trainer.max_epochs >= 0 and batches is not None:
+        limits.append(trainer.max_epochs * math.ceil(batches / trainer.accumulate_grad_batches))
     return min(limits, default=None)
 
 
-def _batches_per_epoch(trainer: Trainer) -> int:
+def _batches_per_epoch(trainer: Trainer) -> int | None:
+    """Return the micro-batches of an epoch on this process, None where no one knows."""
     module = getattr(trainer, "datamodule", None)
     found = getattr(module, "batches_per_epoch", None)
-    count = len(_train_loader(trainer)) if found is None else int(found)
+    count = _loader_length(trainer) if found is None else int(found)
     limit = trainer.limit_train_batches
-    if isinstance(limit, float):
-        return int(count * limit)
-    return count if limit is None else min(count, limit)
+    if isinstance(limit, int):
+        return limit if count is None else min(count, limit)
+    return count if count is None or limit is None else int(count * limit)
+
+
+def _loader_length(trainer: Trainer) -> int | None:
+    """Return the length of the training loader as Lightning will split it among processes."""
+    loader = _train_loader(trainer)
+    try:
+        count = len(loader)
+    except TypeError:  # it streams
+        return None
+    sampler = getattr(loader, "sampler", None)
+    is_whole = not isinstance(sampler, DistributedSampler)
+    is_split = is_whole and trainer._accelerator_connector.use_distributed_sampler
+    return math.ceil(count / trainer.world_size) if is_split else count
 
 
 def _train_loader(trainer: Trainer) -> Any:

@@ -21,13 +21,14 @@ class StepTotals:
     def __init__(self) -> None:
         self._step: Tensor | None = None
         self._since_log: Tensor | None = None
+        self._norms: Tensor | None = None
         self._tokens = 0
         self._started = time.perf_counter()
 
     def add(self, loss: Loss, tokens: int) -> Tensor:
         """Count a micro-batch; return its summed loss, to be multiplied by the accumulation."""
         total, weight = loss.sums()
-        own = torch.stack([total.detach().float(), weight.detach().float()])
+        own = torch.stack([total.detach(), weight.detach()])
         self._step = own if self._step is None else self._step + own
         self._tokens += tokens
         return total
@@ -41,6 +42,22 @@ class StepTotals:
         self._since_log = sums if self._since_log is None else self._since_log + sums
         self._step = None
         return trainer.world_size / sums[1].clamp(min=torch.finfo(torch.float32).tiny)
+
+    def add_norm(self, norm: Tensor) -> None:
+        """Count the norm of a gradient without looking at it; infinity and NaN stay in the sum."""
+        self._norms = norm if self._norms is None else self._norms + norm
+
+    def require_finite(self, step: int) -> None:
+        """Check all norms counted so far; waits for the device.
+
+        Raises:
+            FloatingPointError: if one was not finite.
+        """
+        if self._norms is not None and not bool(self._norms.isfinite()):
+            raise FloatingPointError(
+                f"the gradient must be finite, got norm {float(self._norms)} "
+                f"before optimiser step {step}"
+            )
 
     def log_values(self, world_size: int) -> dict[str, float]:
         """Return mean loss and tokens per second since the last call, and begin anew."""

@@ -81,7 +81,13 @@ class TokenLabelVectorizer(LabelVectorizer):
     """One label name per position."""
 
     def names(self, target: Any) -> list[str]:
-        """Return the labels of all positions."""
+        """Return the labels of all positions.
+
+        Raises:
+            TypeError: if the target is no list.
+        """
+        if isinstance(target, str) or not isinstance(target, Sequence):
+            raise TypeError(f"the target must be a list of labels, got {target!r:.60}")
         return [str(label) for label in target]
 
     def __call__(self, raw: Any, source: Vectorized) -> Tensor:
@@ -110,8 +116,10 @@ class SequenceLabelVectorizer(LabelVectorizer):
         """Return the one label.
 
         Raises:
-            TypeError: if the target is a list.
+            TypeError: if the target is a list, or there is none.
         """
+        if target is None:
+            raise TypeError("the target must be one label, got None")
         if isinstance(target, list | tuple):
             raise TypeError(f"the target must be one label, got {target!r}: use multi_label")
         return [str(target)]

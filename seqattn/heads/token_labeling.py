@@ -31,6 +31,9 @@ class TokenLabeling(TaskHead):
             or ``balanced``, inversely to its count in training.
         unseen_labels: what a label does at evaluation that training never had: count as ``wrong``,
             or be an ``error``.
+
+    Raises:
+        ValueError: if a class weight is negative, or the front-end puts a begin position first.
     """
 
     def __init__(
@@ -50,6 +53,8 @@ class TokenLabeling(TaskHead):
         init_from: str | None = None,
     ) -> None:
         require_class_weights(class_weights)
+        if getattr(frontend.vectorizer, "begin", False):
+            raise ValueError("token labeling needs a label for every position, got begin=True")
         self.unseen_labels: Unseen = unseen_labels
         super().__init__(
             frontend,

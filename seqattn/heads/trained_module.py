@@ -64,6 +64,7 @@ class TrainedModule(LightningModule, ABC):
         self.clip_norm = clip_norm
         self._totals = StepTotals()
         self._steps_logged = 0
+        self._scheduler: LambdaLR | None = None
 
     @abstractmethod
     def step(self, batch: SequenceBatch, stage: Stage) -> Loss:
@@ -87,22 +88,28 @@ class TrainedModule(LightningModule, ABC):
             warmup_steps=self.warmup_steps,
             total_steps=total_steps(self.trainer),
         )
+        self._scheduler = scheduler
         return {
             "optimizer": optimizer,
             "lr_scheduler": {"scheduler": scheduler, "interval": "step"},
         }
 
+    def on_fit_start(self) -> None:
+        """Leave evaluation mode, in which a loaded head comes and Lightning would keep it."""
+        if not self.training:
+            self.train()
+
     def on_train_start(self) -> None:
         """Let this run's learning rate and decay win over those that a checkpoint brought."""
-        for optimizer, config in zip(
-            self.trainer.optimizers, self.trainer.lr_scheduler_configs, strict=True
-        ):
-            scheduler = config.scheduler
-            assert isinstance(scheduler, LambdaLR)
-            for index, group in enumerate(optimizer.param_groups):
-                scheduler.base_lrs[index] = group["initial_lr"] = self.learning_rate
-                group["lr"] = self.learning_rate * scheduler.lr_lambdas[index](scheduler.last_epoch)
-                group["weight_decay"] = self.weight_decay if group["weight_decay"] else 0.0
+        self._steps_logged = self.trainer.global_step
+        self._totals = StepTotals()
+        scheduler = self._scheduler
+        if scheduler is None:  # a subclass has an optimiser of its own
+            return
+        for index, group in enumerate(scheduler.optimizer.param_groups):
+            scheduler.base_lrs[index] = group["initial_lr"] = self.learning_rate
+            group["lr"] = self.learning_rate * scheduler.lr_lambdas[index](scheduler.last_epoch)
+            group["weight_decay"] = self.weight_decay if group["weight_decay"] else 0.0
 
     def training_step(self, batch: SequenceBatch, batch_idx: int) -> Tensor:
         """Return the summed loss; gradients are divided by the count of the whole step."""
@@ -124,11 +131,18 @@ class TrainedModule(LightningModule, ABC):
         """Clip the norm, to the Trainer's value where it has one.
 
         Raises:
-            FloatingPointError: if the gradient is not finite.
+            ValueError: if the Trainer clips by value.
+            FloatingPointError: if the gradient is not finite; on a GPU at the next log or save.
         """
+        if gradient_clip_algorithm == "value":
+            raise ValueError("gradient_clip_algorithm must be 'norm', got 'value'")
         limit = self.clip_norm if gradient_clip_val is None else gradient_clip_val
         norm = clip_gradients(self.parameters(), limit or torch.inf)
-        if norm.device.type == "cpu" and not bool(norm.isfinite()):
+        if self.trainer.precision == "16-mixed":  # its scaler leaves such a step out
+            return
+        if norm.device.type != "cpu":  # looked at when the device is waited for
+            self._totals.add_norm(norm)
+        elif not bool(norm.isfinite()):
             raise FloatingPointError(
                 f"the gradient must be finite, got norm {float(norm)} "
                 f"at optimiser step {self.trainer.global_step}"
@@ -141,10 +155,19 @@ class TrainedModule(LightningModule, ABC):
         if step == self._steps_logged or step % max(every, 1):
             return
         self._steps_logged = step
+        self._totals.require_finite(step)
         values = self._totals.log_values(self.trainer.world_size)
         values["train/learning_rate"] = self.trainer.optimizers[0].param_groups[0]["lr"]
         self.log("train/loss", values.pop("train/loss"), prog_bar=True, batch_size=1)
         self.log_dict(values, batch_size=1)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Save no weights that a gradient which is not finite has spoilt.
+
+        Raises:
+            FloatingPointError: if one was not, on a device that was not waited for until now.
+        """
+        self._totals.require_finite(self.trainer.global_step)
 
     def validation_step(self, batch: SequenceBatch, batch_idx: int) -> None:
         """Evaluate one batch."""

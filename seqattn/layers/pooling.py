@@ -41,13 +41,13 @@ class SequencePooling(nn.Module):
         owner = packing.sequence_ids
         empty = x.new_zeros(len(packing), x.shape[1])
         lengths = packing.offsets.diff()[:, None]  # (B, 1)
-        if self.kind == "first":
-            rows = packing.offsets[:-1].clamp(max=max(packing.total - 1, 0))
-            return torch.where(lengths > 0, x[rows], 0) if packing.total else empty
+        if self.kind == "first" and packing.total:
+            rows = packing.offsets[:-1].clamp(max=packing.total - 1)
+            return torch.where(lengths > 0, x[rows], 0)
         if self.kind == "max":
             rows = owner[:, None].expand_as(x)
             return empty.scatter_reduce(0, rows, x, "amax", include_self=False)
-        if self.score is None:
+        if self.score is None:  # mean, or the first of none: zeros that keep the gradient's way
             return empty.index_add(0, owner, x) / lengths.clamp(min=1).to(x.dtype)
         weights = segment_softmax(self.score(x)[:, 0], owner, len(packing))  # (T,)
         return empty.index_add(0, owner, x * weights[:, None])

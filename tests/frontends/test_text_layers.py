@@ -32,7 +32,7 @@ def convolve_slowly(layer: CharacterConvolution, ids: Tensor) -> Tensor:
         if len(inside) == 2:
             found.append(torch.zeros_like(layer.bias))
             continue
-        x = layer.embedding[inside].T[None]  # (1, character_dim, n + 2)
+        x = layer.embedding.weight[inside].T[None]  # (1, character_dim, n + 2)
         found.append(F.conv1d(x, kernel, layer.bias).relu().amax(2)[0])
     return torch.stack(found) @ layer.projection.weight.T
 
@@ -52,11 +52,13 @@ def test_convolution_has_the_gradients_of_the_slow_one(convolution: CharacterCon
 def test_packed_and_padded_pooling_agree(convolution: CharacterConvolution):
     places = torch.arange(3) * 6
     windows = F.pad(torch.where(IDS < 0, 5, IDS), (1, 1), value=5).unfold(1, 3, 1) + places
-    tables = (convolution.embedding @ convolution.kernel).flatten(0, 1)
+    tables = (convolution.embedding.weight @ convolution.kernel).flatten(0, 1)
     results = []
     for pool in (convolution._pool_packed, convolution._pool_padded):
         pooled = pool(windows, IDS >= 0, tables)
-        gradient = torch.autograd.grad(pooled.sin().sum(), convolution.embedding, retain_graph=True)
+        gradient = torch.autograd.grad(
+            pooled.sin().sum(), convolution.embedding.weight, retain_graph=True
+        )
         results.append((pooled, *gradient))
 
     torch.testing.assert_close(results[0], results[1])

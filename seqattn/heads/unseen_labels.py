@@ -1,0 +1,48 @@
+"""Labels at evaluation that training never had: counted, and said once."""
+
+from __future__ import annotations
+
+import torch
+from lightning.pytorch.utilities import rank_zero_warn
+from torch import Tensor
+from torchmetrics import Metric
+
+from seqattn.batch import SequenceBatch
+
+
+class UnseenLabels(Metric):
+    """Counts the targets of id -1 of an evaluation stage, over all processes."""
+
+    full_state_update = False
+    count: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.add_state("count", torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
+        self._is_said = False
+
+    @property
+    def update_called(self) -> bool:
+        """Always True: a stage without batches has no such label, and needs no warning."""
+        return True
+
+    def update(self, batch: SequenceBatch) -> None:
+        """Count the labels of a batch; unlabelled positions have none."""
+        targets = batch.targets
+        if not isinstance(targets, Tensor) or targets.is_floating_point():
+            return
+        is_unseen = targets < 0
+        if batch.labelled is not None and batch.labelled.shape == targets.shape:
+            is_unseen = is_unseen & batch.labelled
+        self.count = self.count + is_unseen.sum()
+
+    def compute(self) -> Tensor:
+        """Return the count, ()."""
+        return self.count
+
+    def warn_once(self, stage: str) -> None:
+        """Say how many there are, at the first end of a stage that has any."""
+        count = int(self.compute())
+        if count and not self._is_said:
+            self._is_said = True
+            rank_zero_warn(f"{count} {stage} labels never occur in training and count as wrong")

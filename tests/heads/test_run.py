@@ -1,0 +1,85 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from torch.utils.data import DataLoader, DistributedSampler, IterableDataset
+
+from seqattn import Example
+from seqattn.heads.run import total_steps
+from tests.heads.small_heads import fit, loader, tagged, tagger, trainer
+
+
+def run(batches: Any, **changes: Any) -> Any:
+    """What a head looks at in a Trainer: 3 epochs of these batches."""
+    options = {
+        "max_steps": -1,
+        "max_epochs": 3,
+        "accumulate_grad_batches": 1,
+        "limit_train_batches": 1.0,
+        "world_size": 1,
+        "is_split": True,
+        **changes,
+    }
+    source = SimpleNamespace(dataloader=lambda: batches)
+    return SimpleNamespace(
+        **options,
+        fit_loop=SimpleNamespace(_data_source=source),
+        _accelerator_connector=SimpleNamespace(use_distributed_sampler=options["is_split"]),
+    )
+
+
+class Stream(IterableDataset[Example]):
+    def __iter__(self) -> Iterator[Example]:
+        yield from tagged()
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({}, 3 * 10),
+        ({"max_steps": 7}, 7),
+        ({"max_steps": 99}, 30),
+        ({"max_epochs": -1}, None),
+        ({"max_epochs": None, "max_steps": 7}, 7),
+        ({"accumulate_grad_batches": 4}, 3 * 3),
+        ({"limit_train_batches": 4}, 3 * 4),
+        ({"limit_train_batches": 0.5}, 3 * 5),
+        ({"world_size": 4}, 3 * 3),
+        ({"world_size": 4, "is_split": False}, 3 * 10),
+        ({"datamodule": SimpleNamespace(batches_per_epoch=6), "world_size": 2}, 3 * 6),
+    ],
+)
+def test_total_steps_of_ten_batches_an_epoch(changes: Any, expected: int | None) -> None:
+    batches: Any = DataLoader(range(10))  # type: ignore[arg-type]
+    assert total_steps(run(batches, **changes)) == expected
+
+
+def test_a_loader_that_is_split_already_is_not_split_again() -> None:
+    sampler: Any = DistributedSampler(range(10), num_replicas=2, rank=0)  # type: ignore[arg-type]
+    batches: Any = DataLoader(range(10), sampler=sampler)  # type: ignore[arg-type]
+    assert total_steps(run(batches, world_size=2)) == 3 * 5
+
+
+@pytest.mark.parametrize(("limit", "expected"), [(1.0, None), (4, 12)])
+def test_total_steps_of_a_stream_are_known_by_its_limit_only(limit: Any, expected: Any) -> None:
+    assert total_steps(run(DataLoader(Stream()), limit_train_batches=limit)) == expected
+
+
+def test_a_head_is_fitted_on_a_stream() -> None:
+    head = tagger(schedule="constant")
+    trainer().fit(head, DataLoader(Stream(), batch_size=2, collate_fn=head.collate))
+    assert len(head.labels) == 5
+
+
+def test_a_head_is_not_fitted_on_several_loaders() -> None:
+    head = tagger()
+    with pytest.raises(ValueError, match="must be fitted on one DataLoader, got others"):
+        trainer().fit(head, [loader(head, tagged()), loader(head, tagged())])
+
+
+def test_an_empty_training_set_is_refused() -> None:
+    with pytest.raises(ValueError, match="at least one training text, got none"):
+        fit(tagger(), [])
