@@ -2,46 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
+from seqattn.attention.cache import AttentionCache
+from seqattn.attention.edge_list import normalize_by_target
+from seqattn.attention.kernels import KernelName, Scoring, run_aggregate, run_attention
 from seqattn.attention.layout import Layout
-from seqattn.attention.padded import padded_attention
-from seqattn.attention.patterns import Pattern
-from seqattn.attention.reference import attend
+from seqattn.attention.masks import EdgeTerms
+from seqattn.attention.patterns import Edges, Pattern
+from seqattn.attention.reference import Score, attend
 from seqattn.attention.rotary import rotate
 
-
-@dataclass
-class AttentionCache:
-    """Keys and values of the positions seen so far; grows in place.
-
-    Args:
-        keys: Shape: (B, H, capacity, K).
-        values: Shape: (B, H, capacity, K_value).
-        length: positions in use.
-    """
-
-    keys: Tensor
-    values: Tensor
-    length: int = 0
-
-    def append(self, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
-        """Add one position (B, H, K) and return all of them (B, H, length, K)."""
-        if self.length == self.keys.shape[2]:
-            self.keys = torch.cat([self.keys, torch.empty_like(self.keys)], dim=2)
-            self.values = torch.cat([self.values, torch.empty_like(self.values)], dim=2)
-        self.keys[:, :, self.length] = key
-        self.values[:, :, self.length] = value
-        self.length += 1
-        return self.keys[:, :, : self.length], self.values[:, :, : self.length]
-
-    def select(self, rows: Tensor) -> None:
-        """Keep these sequences, in this order, repeated or not. Shape: rows (B',) int64."""
-        self.keys = self.keys.index_select(0, rows)
-        self.values = self.values.index_select(0, rows)
+EdgeWeightName = Literal["ignore", "bias", "multiply", "replace"]
 
 
 class MultiHeadAttention(nn.Module):
@@ -51,10 +26,15 @@ class MultiHeadAttention(nn.Module):
         dim: D.
         heads: H.
         pattern: who may attend to whom.
+        score: ``dot``, or ``additive`` with a learned vector per head.
+        edge_weight: what the edges' weights do: ``bias`` adds them, times a learned gain per
+            head, to the score; ``multiply`` multiplies the weights by them; ``replace`` takes them
+            for the weights, without query and key.
         position: ``rotary`` and ``alibi`` act here; the others elsewhere.
         head_dim: K; D / H by default.
         value_dim: width of a head's values; K by default.
         dropout: probability of dropping an attention weight.
+        kernel: which kernel computes it.
 
     Raises:
         ValueError: if H does not divide D and `head_dim` is not given, or K is odd with rotary.
@@ -68,10 +48,13 @@ class MultiHeadAttention(nn.Module):
         heads: int,
         *,
         pattern: Pattern,
+        score: Score = "dot",
+        edge_weight: EdgeWeightName = "ignore",
         position: str = "none",
         head_dim: int | None = None,
         value_dim: int | None = None,
         dropout: float = 0.0,
+        kernel: KernelName = "auto",
     ) -> None:
         super().__init__()
         if head_dim is None and dim % heads:
@@ -83,10 +66,16 @@ class MultiHeadAttention(nn.Module):
             raise ValueError(f"head_dim must be even with rotary positions, got {self.head_dim}")
         self.pattern = pattern
         self.position = position
+        self.edge_weight = edge_weight
         self.dropout = dropout
+        self.kernel: KernelName = kernel
         self.scale = self.head_dim**-0.5
-        self.project_in = nn.Linear(dim, heads * (2 * self.head_dim + self.value_dim))
+        width = 0 if edge_weight == "replace" else 2 * self.head_dim
+        self.project_in = nn.Linear(dim, heads * (width + self.value_dim))
         self.project_out = nn.Linear(heads * self.value_dim, dim)
+        learned = torch.empty(heads, self.head_dim) if score == "additive" else None
+        self.score_vector = None if learned is None else nn.Parameter(learned)
+        self.gain = nn.Parameter(torch.ones(heads)) if edge_weight == "bias" else None
         slopes = alibi_slopes(heads) if position == "alibi" else None
         self.register_buffer("slopes", slopes, persistent=False)
         self._initialize()
@@ -96,22 +85,21 @@ class MultiHeadAttention(nn.Module):
 
         Shape:
             x (T, D). returns: (T, D).
+
+        Raises:
+            ValueError: if edge weights are missing or negative where the slot needs them, or the
+                kernel named cannot compute this.
         """
-        query, key, value = self._heads_of(x)
-        if self.position == "rotary":
-            query, key = rotate(query, layout.rotary), rotate(key, layout.rotary)
-        mixed = padded_attention(
-            query,
-            key,
-            value,
-            layout.packing,
-            pattern=self.pattern,
-            scale=self.scale,
-            slopes=self.slopes,
-            dropout=self.dropout if self.training else 0.0,
-        )
-        out: Tensor = self.project_out(mixed.flatten(1))
-        return out
+        if self.edge_weight == "replace":
+            mixed = self._aggregate(x, layout)
+        else:
+            query, key, value = self._heads_of(x, layout)
+            scoring = self._scoring(layout, query)
+            mixed = run_attention(query, key, value, layout.packing, scoring, self.kernel)
+        bias: Tensor = self.project_out.bias
+        for unread in self._unread(layout):
+            bias = bias + 0.0 * unread.sum()
+        return nn.functional.linear(mixed.flatten(1), self.project_out.weight, bias)
 
     def start(self, size: int) -> AttentionCache:
         """Return an empty cache for B = `size` sequences."""
@@ -125,9 +113,7 @@ class MultiHeadAttention(nn.Module):
         Shape:
             x (B, D). returns: (B, D).
         """
-        query, key, value = self._heads_of(x)  # (B, H, K)
-        if self.position == "rotary":
-            query, key = rotate(query, layout.rotary), rotate(key, layout.rotary)
+        query, key, value = self._heads_of(x, layout)  # (B, H, K)
         keys, values = cache.append(key, value)
         distance = torch.arange(1 - cache.length, 1, device=x.device)  # (M,)
         bias = None
@@ -137,6 +123,8 @@ class MultiHeadAttention(nn.Module):
             query[:, :, None],
             keys,
             values,
+            score="dot" if self.score_vector is None else "additive",
+            score_vector=self.score_vector,
             scale=self.scale,
             mask=self.pattern.allows(distance),
             bias=bias,
@@ -144,17 +132,86 @@ class MultiHeadAttention(nn.Module):
         out: Tensor = self.project_out(mixed[:, :, 0].flatten(1))
         return out
 
-    def _heads_of(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def _heads_of(self, x: Tensor, layout: Layout) -> tuple[Tensor, Tensor, Tensor]:
+        """Return query, key and value of every head, turned by their positions with rotary."""
         widths = [self.heads * w for w in (self.head_dim, self.head_dim, self.value_dim)]
-        query, key, value = self.project_in(x).split(widths, dim=-1)
-        shape = (self.heads, -1)
-        return query.unflatten(-1, shape), key.unflatten(-1, shape), value.unflatten(-1, shape)
+        parts = self.project_in(x).split(widths, dim=-1)
+        query, key, value = (part.unflatten(-1, (self.heads, -1)) for part in parts)
+        if self.position == "rotary":
+            query, key = rotate(query, layout.rotary), rotate(key, layout.rotary)
+        return query, key, value
+
+    def _unread(self, layout: Layout) -> list[nn.Parameter]:
+        """Return the parameters that this batch does not reach; DDP wants a gradient for each."""
+        is_empty = layout.packing.total == 0
+        unread = []
+        if self.gain is not None and (is_empty or layout.edge_index is None):
+            unread.append(self.gain)
+        if self.score_vector is not None and is_empty:
+            unread.append(self.score_vector)
+        return unread
+
+    def _scoring(self, layout: Layout, query: Tensor) -> Scoring:
+        return Scoring(
+            self.pattern,
+            self.scale,
+            slopes=None if self.slopes is None else self.slopes.to(query),
+            score_vector=self.score_vector,
+            dropout=self.dropout if self.training else 0.0,
+            terms=self._terms(layout, query),
+        )
+
+    def _terms(self, layout: Layout, query: Tensor) -> EdgeTerms | None:
+        """Return what the edges do in this layer; None where it does not read them."""
+        is_pattern = isinstance(self.pattern, Edges)
+        if not is_pattern and self.edge_weight == "ignore":
+            return None
+        self_loops = isinstance(self.pattern, Edges) and self.pattern.self_loops
+        edges = layout.edges(self_loops=self_loops)
+        if edges is None:
+            return None
+        if self.gain is not None:
+            weight = layout.weights_of(edges, self.heads, loop=0.0).to(query.dtype)
+            return EdgeTerms(edges, is_pattern, bias=weight * self.gain[:, None].to(query.dtype))
+        if self.edge_weight == "multiply":
+            weight = layout.weights_of(edges, self.heads, loop=1.0).to(query.dtype)
+            return EdgeTerms(edges, is_pattern, multiplier=require_not_negative(weight))
+        return EdgeTerms(edges, is_pattern)
+
+    def _aggregate(self, x: Tensor, layout: Layout) -> Tensor:
+        """Return the values read with the edges' own weights. Shape: returns (T, H, K_value)."""
+        assert isinstance(self.pattern, Edges)
+        edges = layout.edges(self_loops=self.pattern.self_loops)
+        if edges is None:
+            raise ValueError("edge_weight='replace' needs a batch with edges, got edge_index=None")
+        value = self.project_in(x).unflatten(-1, (self.heads, -1))
+        weight = layout.weights_of(edges, self.heads, loop=1.0).to(value.dtype)
+        shares = normalize_by_target(require_not_negative(weight), edges)
+        if self.training and self.dropout:
+            shares = nn.functional.dropout(shares, self.dropout)
+        return run_aggregate(value, shares, edges, self.kernel)
 
     def _initialize(self) -> None:
         nn.init.xavier_uniform_(self.project_in.weight)
         nn.init.zeros_(self.project_in.bias)
         nn.init.xavier_uniform_(self.project_out.weight)
         nn.init.zeros_(self.project_out.bias)
+        if self.score_vector is not None:
+            nn.init.normal_(self.score_vector, std=self.scale)
+
+
+def require_not_negative(weight: Tensor) -> Tensor:
+    """Return the weights, checked on a CPU only: a GPU would have to be waited for.
+
+    Raises:
+        ValueError: if one is negative.
+    """
+    if weight.device.type == "cpu" and weight.numel() and float(weight.detach().min()) < 0:
+        raise ValueError(
+            "edge_weight must not be negative with edge_weight='multiply' or 'replace', "
+            f"got {float(weight.detach().min())}"
+        )
+    return weight
 
 
 def alibi_slopes(heads: int) -> Tensor:

@@ -1,16 +1,20 @@
-"""The padded kernel: sequences of similar length are padded together, inside this file only."""
+"""The padded kernel: sequences of similar length are padded together, inside this folder only.
+
+It computes every pattern, score and edge term, with memory that grows with the squared length.
+"""
 
 from __future__ import annotations
 
-import itertools
-from typing import Any
-
-import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from seqattn.attention.block_product import block_attention
+from seqattn.attention.blocks import from_blocks, split_blocks, to_blocks
+from seqattn.attention.edges import EdgeList
+from seqattn.attention.masks import EdgeTerms, Masks
 from seqattn.attention.patterns import Pattern
-from seqattn.packing import LengthGroup, Packing
+from seqattn.attention.reference import attend
+from seqattn.packing import Packing
 
 # Below this length a plain matrix product beats the fused kernel in training on a CPU.
 _FUSED_FROM = 256
@@ -25,7 +29,9 @@ def padded_attention(
     pattern: Pattern,
     scale: float,
     slopes: Tensor | None = None,
+    score_vector: Tensor | None = None,
     dropout: float = 0.0,
+    terms: EdgeTerms | None = None,
 ) -> Tensor:
     """Return the attention output of packed sequences; equals the reference on each of them.
 
@@ -34,113 +40,85 @@ def padded_attention(
         key: packed keys.
         value: packed values.
         packing: layout of the batch.
-        pattern: who may see whom.
+        pattern: who may see whom; of no account where the edges say so.
         scale: factor of the dot score.
         slopes: ALiBi's slope of each head, (H,); None without (Press et al. 2022, section 3).
+        score_vector: the additive score's vectors, (H, K); None for the dot score.
         dropout: probability of dropping a weight.
+        terms: what the edges do; None without edges.
 
     Shape:
         query, key (T, H, K); value (T, H, K_value). returns: (T, H, K_value).
     """
+    if packing.total == 0:  # nothing, but part of the graph
+        return value * (query * key).sum(-1, keepdim=True)
+    masks = Masks(packing, pattern, slopes, terms, query)
+    if score_vector is None and terms is None:
+        return _attend_plainly(query, key, value, masks, scale, dropout)
+    blocks = [split_blocks(to_blocks(x, packing), packing, x.shape[1]) for x in (query, key, value)]
+    outputs = [
+        _attend_block(q, k, v, masks, number, scale, score_vector, dropout)
+        for number, (q, k, v) in enumerate(zip(*blocks, strict=True))
+    ]
+    return from_blocks(outputs, packing, query.shape[1])
+
+
+def padded_aggregate(value: Tensor, weights: Tensor, edges: EdgeList) -> Tensor:
+    """Return the sum of the values at the sources of each position's edges, with given weights.
+
+    Shape:
+        value (T, H, K_value); weights (H, E'). returns: (T, H, K_value).
+    """
+    packing, heads = edges.packing, value.shape[1]
     if packing.total == 0:
-        return value * query.sum(-1, keepdim=True)  # nothing, but part of the graph
-    padded = [_Pad.apply(x, packing) for x in (query, key, value)]  # each (P, H, K)
-    sizes = [group.size * group.length for group in packing.groups]
-    parts = zip(*(x.split(sizes) for x in padded), strict=True)
-    starts = itertools.accumulate(sizes, initial=0)
-    outputs = []
-    for (q, k, v), group, start in zip(parts, packing.groups, starts, strict=False):
-        bias = _bias(packing, group, start, pattern, slopes, query)
-        block = [x.unflatten(0, (group.size, group.length)).transpose(1, 2) for x in (q, k, v)]
-        mixed = _attend_block(*block, bias, scale, dropout)  # (b, H, L, K_value)
-        outputs.append(mixed.transpose(1, 2).flatten(0, 1))
-    out: Tensor = _Unpad.apply(torch.cat(outputs), packing)
-    return out
+        return value * weights.sum()
+    blocks = split_blocks(to_blocks(value, packing), packing, heads)
+    dense = edges.dense(weights, 0.0)
+    outputs = [share @ block for share, block in zip(dense, blocks, strict=True)]
+    return from_blocks(outputs, packing, heads)
+
+
+def _attend_plainly(
+    query: Tensor, key: Tensor, value: Tensor, masks: Masks, scale: float, dropout: float
+) -> Tensor:
+    """Attend with the dot score and a bias that learns nothing."""
+    packing, heads = masks.packing, query.shape[1]
+    biases = [masks.bias(number) for number in range(len(packing.groups))]
+    if not dropout and not query.is_cuda and packing.max_length < _FUSED_FROM:
+        return block_attention(query, key, value, packing, biases, scale)
+    blocks = [split_blocks(to_blocks(x, packing), packing, heads) for x in (query, key, value)]
+    outputs = [
+        F.scaled_dot_product_attention(q, k, v, attn_mask=bias, scale=scale, dropout_p=dropout)
+        for q, k, v, bias in zip(*blocks, biases, strict=True)
+    ]
+    return from_blocks(outputs, packing, heads)
 
 
 def _attend_block(
-    query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None, scale: float, dropout: float
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    masks: Masks,
+    number: int,
+    scale: float,
+    score_vector: Tensor | None,
+    dropout: float,
 ) -> Tensor:
-    """Attend inside one padded block (b, H, L, K)."""
-    learns = torch.is_grad_enabled() and query.requires_grad
-    if query.shape[2] >= _FUSED_FROM or not learns or query.is_cuda:
-        return F.scaled_dot_product_attention(
-            query, key, value, attn_mask=bias, scale=scale, dropout_p=dropout
+    """Attend inside one padded block (b, H, L, K), with edges or the additive score."""
+    if score_vector is None and not masks.may_hide_all:
+        scores = (query * scale) @ key.transpose(-2, -1)
+        bias = masks.bias(number)
+        weights = (scores if bias is None else scores + bias).softmax(-1)
+    else:
+        _, weights = attend(
+            query,
+            key,
+            value,
+            score="dot" if score_vector is None else "additive",
+            score_vector=score_vector,
+            scale=scale,
+            mask=masks.visible(number),
+            bias=masks.added(number),
+            multiplier=masks.multiplier(number),
         )
-    scores = (query * scale) @ key.transpose(-2, -1)  # (b, H, L, L)
-    if bias is not None:
-        scores = scores + bias
-    weights = scores.softmax(-1)
-    if dropout:
-        weights = F.dropout(weights, dropout)
-    return weights @ value
-
-
-def _bias(
-    packing: Packing,
-    group: LengthGroup,
-    start: int,
-    pattern: Pattern,
-    slopes: Tensor | None,
-    like: Tensor,
-) -> Tensor | None:
-    """Return what is added to the scores of a block, or None. Shape: (b or 1, H or 1, L, L)."""
-    size, length = group.size, group.length
-    steps = torch.arange(length, device=like.device)
-    distance = steps[None, :] - steps[:, None]  # (L, L), key minus query
-    visible = None if pattern.is_full else pattern.allows(distance)[None, None]
-    if not group.is_full:
-        padding = packing.padding[start : start + size * length].view(size, 1, 1, length)
-        # Slots of padding see themselves, so that no row is empty; their output is never read.
-        seen = ~padding | (distance == 0)
-        visible = seen if visible is None else visible & seen
-    bias = None
-    if visible is not None:
-        zero = torch.zeros((), dtype=like.dtype, device=like.device)
-        bias = torch.where(visible, zero, -torch.inf)
-    if slopes is None:
-        return bias
-    penalty = _alibi(packing, group, start, distance, slopes.to(like))
-    return penalty if bias is None else penalty + bias
-
-
-def _alibi(
-    packing: Packing, group: LengthGroup, start: int, distance: Tensor, slopes: Tensor
-) -> Tensor:
-    """Return ALiBi's penalty of a block. Shape: (b or 1, H, L, L)."""
-    gap = distance[None]  # (1, L, L)
-    if not packing.in_order:
-        rows = packing.padded_rows[start : start + group.size * group.length]
-        own = packing.positions[rows].view(group.size, group.length)
-        gap = own[:, None, :] - own[:, :, None]  # (b, L, L)
-    return -gap.abs()[:, None].to(slopes.dtype) * slopes[:, None, None]
-
-
-class _Pad(torch.autograd.Function):
-    """Packed rows into the padded blocks; padding is masked and sends no gradient back."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, packing: Packing) -> Tensor:
-        ctx.packing = packing
-        return x.index_select(0, packing.padded_rows)
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
-        return grad.index_select(0, ctx.packing.packed_rows), None
-
-
-class _Unpad(torch.autograd.Function):
-    """Rows of the padded blocks back to their packed places; padding gets no gradient."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, packing: Packing) -> Tensor:
-        ctx.packing = packing
-        return x.index_select(0, packing.packed_rows)
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
-        packing: Packing = ctx.packing
-        padded = grad.index_select(0, packing.padded_rows)
-        if packing.has_padding:
-            padded.masked_fill_(packing.padding[:, None, None], 0.0)
-        return padded, None
+    return (F.dropout(weights, dropout) if dropout else weights) @ value

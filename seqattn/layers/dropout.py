@@ -37,9 +37,8 @@ class Dropout(nn.Module):
         """
         if not self._is_active:
             return x
-        if not self._draws_bytes(x):
-            return F.dropout(x, self.p)
-        out: Tensor = _Dropped.apply(x, self._threshold)
+        draws = self._draws_bytes(x)
+        out: Tensor = _Dropped.apply(x, self._threshold) if draws else F.dropout(x, self.p)
         return out
 
     def add(self, residual: Tensor, x: Tensor) -> Tensor:
@@ -50,8 +49,9 @@ class Dropout(nn.Module):
         """
         if self._is_active and self._draws_bytes(x):
             out: Tensor = _DroppedSum.apply(residual, x, self._threshold)
-            return out
-        return residual + self(x)
+        else:
+            out = residual + self(x)
+        return out
 
     def relu(self, x: Tensor) -> Tensor:
         """Return ``dropout(relu(x))``; needs no mask for the gradient, the output is one.
@@ -61,8 +61,9 @@ class Dropout(nn.Module):
         """
         if self._is_active and self._draws_bytes(x):
             out: Tensor = _DroppedRelu.apply(x, self._threshold)
-            return out
-        return self(F.relu(x))
+        else:
+            out = self(F.relu(x))
+        return out
 
     def extra_repr(self) -> str:
         """Show p."""
@@ -111,13 +112,14 @@ class _DroppedSum(torch.autograd.Function):
     def forward(ctx: Any, residual: Tensor, x: Tensor, threshold: int) -> Tensor:
         kept = draw_kept(x, threshold)
         ctx.save_for_backward(kept)
-        ctx.scale = _scale(threshold)
-        return kept.to(x.dtype).mul_(ctx.scale).mul_(x).add_(residual)
+        ctx.scale, ctx.dtype = _scale(threshold), x.dtype
+        wider = torch.promote_types(residual.dtype, x.dtype)  # they differ under autocast
+        return kept.to(wider).mul_(ctx.scale).mul_(x).add_(residual)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None]:
         (kept,) = ctx.saved_tensors
-        return grad, kept.to(grad.dtype).mul_(ctx.scale).mul_(grad), None
+        return grad, kept.to(grad.dtype).mul_(ctx.scale).mul_(grad).to(ctx.dtype), None
 
 
 class _DroppedRelu(torch.autograd.Function):

@@ -2,30 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal, get_args, overload
+from typing import Literal, overload
 
 import torch
 from torch import Tensor, nn
 
+from seqattn.attention.cache import Cache
+from seqattn.attention.kernels import KernelName
 from seqattn.attention.layout import Layout
-from seqattn.attention.multihead import AttentionCache, MultiHeadAttention
+from seqattn.attention.multihead import EdgeWeightName
 from seqattn.attention.patterns import Pattern, PatternName
 from seqattn.attention.rotary import rotary_angles
-from seqattn.layers.dropout import Dropout
-from seqattn.layers.feedforward import FeedForward
+from seqattn.layers.encoder_layer import EncoderLayer
+from seqattn.layers.norms import make_norm
 from seqattn.layers.positions import LearnedPositions, SinusoidalPositions, longest_position
 from seqattn.layers.slots import (
-    EdgeWeightName,
+    AttentionSizes,
     FeedForwardName,
-    KernelName,
-    LayerSlots,
     MixerName,
     NormKind,
     NormPlace,
     PositionName,
     ScoreName,
-    require_choice,
     slots_per_layer,
 )
 from seqattn.packing import Packing
@@ -37,66 +37,21 @@ class EncoderState:
     """What :meth:`Encoder.step` remembers of B sequences of equal length.
 
     Args:
-        caches: keys and values, one cache per layer.
+        caches: for each layer one memory per mixer.
         size: B.
         length: positions seen so far.
     """
 
-    caches: list[AttentionCache]
+    caches: list[list[Cache]]
     size: int
     length: int = 0
 
     def select(self, rows: Tensor) -> None:
         """Keep these sequences, in this order, repeated or not. Shape: rows (B',) int64."""
-        for cache in self.caches:
-            cache.select(rows)
+        for caches in self.caches:
+            for cache in caches:
+                cache.select(rows)
         self.size = len(rows)
-
-
-class EncoderLayer(nn.Module):
-    """One mixer and one feed-forward network, each on a residual branch."""
-
-    def __init__(
-        self,
-        dim: int,
-        slots: LayerSlots,
-        mixer: MultiHeadAttention,
-        *,
-        feedforward_dim: int,
-        dropout: float,
-    ) -> None:
-        super().__init__()
-        self.slots = slots
-        self.is_pre = slots.norm == "pre"
-        self.mixer = mixer
-        self.mixer_norm = make_norm(slots.norm_kind, dim)
-        self.feedforward = None
-        if slots.feedforward != "none":
-            self.feedforward = FeedForward(
-                dim, feedforward_dim, kind=slots.feedforward, dropout=dropout
-            )
-            self.feedforward_norm = make_norm(slots.norm_kind, dim)
-        self.dropout = Dropout(dropout)
-
-    def forward(self, x: Tensor, layout: Layout) -> Tensor:
-        """Return the updated positions. Shape: x (T, D). returns: (T, D)."""
-        mixed = self.mixer(self.mixer_norm(x) if self.is_pre else x, layout)
-        return self._finish(x, mixed)
-
-    def step(self, x: Tensor, cache: AttentionCache, layout: Layout) -> Tensor:
-        """Return the next position of each sequence. Shape: x (B, D). returns: (B, D)."""
-        mixed = self.mixer.step(self.mixer_norm(x) if self.is_pre else x, cache, layout)
-        return self._finish(x, mixed)
-
-    def _finish(self, x: Tensor, mixed: Tensor) -> Tensor:
-        x = self.dropout.add(x, mixed)
-        if not self.is_pre:
-            x = self.mixer_norm(x)
-        if self.feedforward is None:
-            return x
-        update = self.feedforward(self.feedforward_norm(x) if self.is_pre else x)
-        x = self.dropout.add(x, update)
-        return x if self.is_pre else self.feedforward_norm(x)
 
 
 class Encoder(Recorded, nn.Module):
@@ -108,15 +63,22 @@ class Encoder(Recorded, nn.Module):
         dim: D.
         depth: number of layers.
         heads: H.
-        mixer: what mixes the positions of a sequence.
-        score: how query and key are compared.
-        pattern: who may attend to whom: ``full``, ``causal`` or a :class:`Window`.
-        edge_weight: what edge weights do to the attention.
+        mixer: what mixes the positions of a sequence: ``attention``; ``convolution`` (depthwise
+            separable); ``recurrent`` (an LSTM) or ``recurrent_gru``; ``window`` (one fully
+            connected layer over neighbours); ``none``; ``attention_convolution`` (one after the
+            other, as in a Conformer).
+        score: how query and key are compared: scaled ``dot`` product, or ``additive``.
+        pattern: who may attend to whom: ``full``, ``causal``, a :class:`Window` or
+            :class:`Edges`. The other mixers take their direction and reach from it.
+        edge_weight: what edge weights do to the attention: ``ignore``; ``bias``, a learned gain
+            per head times the weight, added to the score; ``multiply``, times the attention
+            weight; ``replace``, instead of it. A batch may have edges that no layer reads.
         position: ``sinusoidal`` and ``learned`` are added once, before the first layer that names
             them; ``rotary`` and ``alibi`` act in the attention of each layer that names them.
         max_length: positions in the learned table.
         norm: ``pre`` normalises the input of each branch, ``post`` the sum (Xiong et al. 2020).
-        norm_kind: layer norm, or root mean square norm (Zhang & Sennrich 2019).
+        norm_kind: ``layer``; ``rms``, root mean square (Zhang & Sennrich 2019); ``batch``, over
+            all real positions, with which a sequence's batch-mates do change its result.
         feedforward: non-linearity of the feed-forward network, or none of it.
         feedforward_dim: its inner width; 4 D by default.
         head_dim: K; D / H by default.
@@ -126,8 +88,8 @@ class Encoder(Recorded, nn.Module):
         kernel: which kernel computes the attention; ``auto`` chooses.
 
     Raises:
-        ValueError: if a slot's value is unknown or its list has not `depth` entries, or sizes do
-            not fit each other.
+        ValueError: if a slot's value is unknown or its list has not `depth` entries, if the slots
+            of a layer make no sense together (docs/attention.md), or if sizes do not fit.
     """
 
     def __init__(
@@ -156,7 +118,6 @@ class Encoder(Recorded, nn.Module):
         for name, number in (("dim", dim), ("depth", depth), ("heads", heads)):
             if number < 1:
                 raise ValueError(f"{name} must be at least 1, got {number}")
-        require_choice("kernel", kernel, get_args(KernelName))
         self.dim = dim
         self.slots = slots_per_layer(
             depth,
@@ -170,22 +131,14 @@ class Encoder(Recorded, nn.Module):
                 "norm_kind": norm_kind,
                 "feedforward": feedforward,
             },
+            kernel,
         )
-        self.layers = nn.ModuleList()
-        for slots in self.slots:
-            attention = MultiHeadAttention(
-                dim,
-                heads,
-                pattern=slots.pattern,
-                position=slots.position,
-                head_dim=head_dim,
-                value_dim=value_dim,
-                dropout=attention_dropout,
-            )
-            inner = feedforward_dim or 4 * dim
-            self.layers.append(
-                EncoderLayer(dim, slots, attention, feedforward_dim=inner, dropout=dropout)
-            )
+        sizes = AttentionSizes(heads, head_dim, value_dim, attention_dropout, kernel)
+        inner = feedforward_dim or 4 * dim
+        self.layers = nn.ModuleList(
+            EncoderLayer(dim, slots, sizes, feedforward_dim=inner, dropout=dropout)
+            for slots in self.slots
+        )
         self.positions = [slots.position for slots in self.slots]
         self.added = _make_added_positions(self.positions, dim, max_length)
         last = self.slots[-1]
@@ -246,7 +199,8 @@ class Encoder(Recorded, nn.Module):
             positions (T,). returns: (T, D), or depth + 1 of them.
 
         Raises:
-            ValueError: if x is not (T, D), or a sequence is longer than the learned table.
+            ValueError: if x is not (T, D), a sequence is longer than the learned table, or the
+                edges do not fit each other or a layer's `edge_weight`.
         """
         if x.dim() != 2 or x.shape[1] != self.dim:
             raise ValueError(f"x must have shape (T, D = {self.dim}), got {tuple(x.shape)}")
@@ -262,6 +216,11 @@ class Encoder(Recorded, nn.Module):
         x = self.final_norm(x)
         return [*states, x] if hidden_states else x
 
+    @property
+    def reads_edges(self) -> bool:
+        """Whether any layer reads the batch's edges."""
+        return any(slots.reads_edges for slots in self.slots)
+
     def start(self, size: int) -> EncoderState:
         """Return the empty state of `size` sequences, for :meth:`step`.
 
@@ -269,13 +228,13 @@ class Encoder(Recorded, nn.Module):
             ValueError: if a layer's pattern is not causal.
         """
         for index, slots in enumerate(self.slots):
-            if not slots.pattern.is_causal:
+            if not slots.pattern.is_causal and slots.mixer != "none":
                 name = type(slots.pattern).__name__
                 raise ValueError(
                     f"only causal patterns can be computed step by step, "
                     f"got pattern {name} in layer {index}"
                 )
-        return EncoderState([layer.mixer.start(size) for layer in self.layers], size)
+        return EncoderState([layer.start(size) for layer in self._each_layer()], size)
 
     def step(self, x: Tensor, state: EncoderState) -> Tensor:
         """Return the encoding of the next position of each sequence; the state grows by it.
@@ -288,11 +247,16 @@ class Encoder(Recorded, nn.Module):
         packing = Packing.from_lengths([1] * len(x)).to(x.device)
         packing = packing.with_positions(torch.full_like(packing.positions, state.length))
         layout = self._layout(packing, x, None, None)
-        for index, (layer, cache) in enumerate(zip(self.layers, state.caches, strict=True)):
-            x = layer.step(self._add_positions(index, x, packing), cache, layout)
+        for index, (layer, caches) in enumerate(zip(self._each_layer(), state.caches, strict=True)):
+            x = layer.step(self._add_positions(index, x, packing), caches, layout)
         state.length += 1
         out: Tensor = self.final_norm(x)
         return out
+
+    def _each_layer(self) -> Iterator[EncoderLayer]:
+        for layer in self.layers:
+            assert isinstance(layer, EncoderLayer)
+            yield layer
 
     def _layout(
         self,
@@ -301,8 +265,9 @@ class Encoder(Recorded, nn.Module):
         edge_index: Tensor | None,
         edge_weight: Tensor | None,
     ) -> Layout:
+        _check_edges(edge_index, edge_weight)
         rotary = None
-        if "rotary" in self.positions:
+        if any(slots.attends and slots.position == "rotary" for slots in self.slots):
             rotary = rotary_angles(packing.positions, self.head_dim, x.dtype)
         return Layout(packing, rotary, edge_index, edge_weight)
 
@@ -315,9 +280,23 @@ class Encoder(Recorded, nn.Module):
         return out
 
 
-def make_norm(kind: NormKind, dim: int) -> nn.Module:
-    """Return a normalisation over the features of each position."""
-    return nn.LayerNorm(dim) if kind == "layer" else nn.RMSNorm(dim)
+def _check_edges(edge_index: Tensor | None, edge_weight: Tensor | None) -> None:
+    """Check the shapes of edges that come without a batch.
+
+    Raises:
+        ValueError: if they do not fit.
+    """
+    if edge_index is None:
+        if edge_weight is not None:
+            raise ValueError("edge_weight needs an edge_index, got None")
+        return
+    if edge_index.dim() != 2 or edge_index.shape[0] != 2:
+        raise ValueError(f"edge_index must have shape (2, E), got {tuple(edge_index.shape)}")
+    if edge_weight is not None and edge_weight.shape[:1] != edge_index.shape[1:]:
+        raise ValueError(
+            f"edge_weight must have one row per edge ({edge_index.shape[1]}), "
+            f"got {tuple(edge_weight.shape)}"
+        )
 
 
 def _make_added_positions(names: list[PositionName], dim: int, max_length: int) -> nn.ModuleDict:

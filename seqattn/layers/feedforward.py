@@ -41,6 +41,9 @@ class FeedForward(nn.Module):
         if self.kind == "relu":
             return self.dropout.relu(inner)
         if self.kind == "gelu":
-            return self.dropout(F.gelu(inner))
-        gate, inner = inner.chunk(2, dim=-1)
-        return self.dropout(F.silu(gate) * inner)
+            inner = F.gelu(inner)
+        else:
+            gate, inner = inner.chunk(2, dim=-1)
+            inner = F.silu(gate) * inner
+        out: Tensor = self.dropout(inner)
+        return out

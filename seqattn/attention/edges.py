@@ -1,0 +1,177 @@
+"""The edges of a batch as kernels read them: self-loops added, sorted, or as slots of blocks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from seqattn.packing import Packing
+
+
+@dataclass(frozen=True)
+class EdgeList:
+    """Directed edges of a packed batch, sorted by target, then source; the target reads the source.
+
+    Args:
+        source: position that is read. Shape: (E',) int64.
+        target: position that reads. Shape: (E',) int64.
+        order: which of the batch's edges each is; E and more for added self-loops.
+            Shape: (E',) int64.
+        added: how many self-loops were added.
+        packing: layout of the batch.
+    """
+
+    source: Tensor
+    target: Tensor
+    order: Tensor
+    added: int
+    packing: Packing
+
+    @classmethod
+    def from_index(cls, edge_index: Tensor, packing: Packing, *, self_loops: bool) -> EdgeList:
+        """Return the edges of a batch, with a self-loop at each position that has none.
+
+        Shape:
+            edge_index: (2, E).
+
+        Raises:
+            ValueError: if an edge comes twice (looked for on a CPU only).
+        """
+        source, target = edge_index
+        count = source.shape[0]
+        if self_loops:
+            lacks = torch.ones(packing.total, dtype=torch.bool, device=source.device)
+            lacks[target[source == target]] = False
+            loops = lacks.nonzero().flatten()
+            source, target = torch.cat([source, loops]), torch.cat([target, loops])
+        ranks, order = (target * packing.total + source).sort()
+        if ranks.device.type == "cpu" and bool((ranks[1:] == ranks[:-1]).any()):
+            raise ValueError(
+                "edge_index must hold every directed edge once, got one twice: "
+                "sum duplicates with seqattn.edges.merge_duplicate_edges"
+            )
+        added = source.shape[0] - count
+        return cls(
+            source.index_select(0, order), target.index_select(0, order), order, added, packing
+        )
+
+    def __len__(self) -> int:
+        """Return E', added self-loops included."""
+        return self.source.shape[0]
+
+    def spread(self, weight: Tensor, heads: int, *, loop: float) -> Tensor:
+        """Return the weight of every edge for every head; `loop` for added self-loops.
+
+        Shape:
+            weight (E,) or (E, H). returns: (H, E').
+        """
+        if self.added:
+            added = weight.new_full((self.added, *weight.shape[1:]), loop)
+            weight = torch.cat([weight, added])
+        weight = weight.index_select(0, self.order)
+        return weight[None].expand(heads, -1) if weight.dim() == 1 else weight.T
+
+    @cached_property
+    def block_slots(self) -> Tensor:
+        """Place of each edge in the padded (L, L) matrices of all groups. Shape: (E',) int64.
+
+        A matrix has a row per target and a column per source.
+        """
+        packing = self.packing
+        starts = packing.once("block_row_starts", lambda: _block_row_starts(packing))
+        first = packing.offsets.index_select(0, packing.sequence_ids)
+        rows = starts.index_select(0, packing.packed_rows) - first  # (T,)
+        return rows.index_select(0, self.target) + self.source
+
+    def dense(self, terms: Tensor, fill: float) -> list[Tensor]:
+        """Return a term of the edges as a matrix per sequence and head, `fill` off the edges.
+
+        Shape:
+            terms (H or 1, E'). returns: for each group of the layout (b, H or 1, L, L).
+        """
+        groups = self.packing.groups
+        sizes = [group.size * group.length**2 for group in groups]
+        dense = terms.new_full((terms.shape[0], sum(sizes)), fill)
+        dense = dense.index_copy(1, self.block_slots, terms)
+        return [
+            part.reshape(terms.shape[0], group.size, group.length, group.length).transpose(0, 1)
+            for part, group in zip(torch.split(dense, sizes, dim=1), groups, strict=True)
+        ]
+
+    @cached_property
+    def adjacency(self) -> list[Tensor]:
+        """Which source each target sees. Shape: for each group (b, 1, L, L) bool."""
+        seen = torch.ones(1, len(self), dtype=torch.bool, device=self.source.device)
+        return self.dense(seen, False)
+
+    def rows(self, heads: int) -> SparseRows:
+        """Return the edges as a sparse matrix, one block per head, made once per head count."""
+        kept: dict[int, SparseRows] = self.__dict__.setdefault("_rows", {})
+        if heads not in kept:
+            kept[heads] = SparseRows.from_edges(self, heads)
+        return kept[heads]
+
+
+@dataclass(frozen=True)
+class SparseRows:
+    """H copies of a sparse (T, T) matrix on the diagonal, in compressed row form.
+
+    The values of its N = H E' entries are (H, E') flat, in the order of the edges.
+
+    Args:
+        starts: first entry of each row, and N. Shape: (H T + 1,) int64.
+        columns: column of each entry. Shape: (N,) int64.
+        rows: row of each entry. Shape: (N,) int64.
+        flipped_starts: the same for the transposed matrix.
+        flipped_columns: the same for the transposed matrix.
+        flipped_order: the entry of this matrix that each entry of the transposed one is.
+    """
+
+    starts: Tensor
+    columns: Tensor
+    rows: Tensor
+    flipped_starts: Tensor
+    flipped_columns: Tensor
+    flipped_order: Tensor
+
+    @classmethod
+    def from_edges(cls, edges: EdgeList, heads: int) -> SparseRows:
+        """Sort the edges by source too."""
+        total = edges.packing.total
+        source, target = edges.source, edges.target
+        by_source = source.argsort(stable=True)
+        return cls(
+            starts=_row_starts(target, total, heads),
+            columns=_per_head(source, total, heads),
+            rows=_per_head(target, total, heads),
+            flipped_starts=_row_starts(source.index_select(0, by_source), total, heads),
+            flipped_columns=_per_head(target.index_select(0, by_source), total, heads),
+            flipped_order=_per_head(by_source, len(edges), heads),
+        )
+
+
+def _per_head(index: Tensor, size: int, heads: int) -> Tensor:
+    """Repeat an index for every head's block. Shape: (E',). returns: (H E',)."""
+    shifts = torch.arange(heads, device=index.device) * size
+    return (index + shifts[:, None]).flatten()
+
+
+def _row_starts(sorted_rows: Tensor, total: int, heads: int) -> Tensor:
+    counts = torch.zeros(total, dtype=torch.int64, device=sorted_rows.device)
+    counts.index_add_(0, sorted_rows, torch.ones_like(sorted_rows))
+    starts = torch.zeros(heads * total + 1, dtype=torch.int64, device=sorted_rows.device)
+    torch.cumsum(counts.repeat(heads), 0, out=starts[1:])
+    return starts
+
+
+def _block_row_starts(packing: Packing) -> Tensor:
+    """Return where the matrix row of each slot begins. Shape: (P,) int64."""
+    parts, start = [torch.empty(0, dtype=torch.int64)], 0
+    for group in packing.groups:
+        rows = group.size * group.length
+        parts.append(torch.arange(rows) * group.length + start)
+        start += rows * group.length
+    return torch.cat(parts).to(packing.offsets.device)

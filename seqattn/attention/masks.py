@@ -1,0 +1,117 @@
+"""What is added to, or hidden from, the scores of each padded block."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from seqattn.attention.blocks import padding_of, slot_starts
+from seqattn.attention.edges import EdgeList
+from seqattn.attention.patterns import Pattern
+from seqattn.packing import Packing
+
+
+@dataclass(frozen=True)
+class EdgeTerms:
+    """What edges do to the scores of one layer.
+
+    Args:
+        edges: the edges, self-loops added.
+        is_pattern: whether a query sees only along edges.
+        bias: added to the scores of edges. Shape: (H, E'), or None.
+        multiplier: times the weights of edges. Shape: (H, E'), or None.
+    """
+
+    edges: EdgeList
+    is_pattern: bool
+    bias: Tensor | None = None
+    multiplier: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class Masks:
+    """The terms of every group's scores.
+
+    Args:
+        packing: layout of the batch.
+        pattern: who may see whom, unless the edges say so.
+        slopes: ALiBi's slope of each head, (H,), or None.
+        terms: what the edges do, or None.
+        like: a tensor of the scores' type and device.
+    """
+
+    packing: Packing
+    pattern: Pattern
+    slopes: Tensor | None
+    terms: EdgeTerms | None
+    like: Tensor
+
+    @property
+    def may_hide_all(self) -> bool:
+        """Whether a query may see nothing, so that a plain softmax would not do."""
+        if self.terms is None:
+            return False
+        return self.terms.is_pattern or self.terms.multiplier is not None
+
+    def visible(self, number: int) -> Tensor | None:
+        """Return who is seen in a group. Shape: (b or 1, 1, L, L) bool, or None for everyone."""
+        group = self.packing.groups[number]
+        steps = torch.arange(group.length, device=self.like.device)
+        distance = steps[None, :] - steps[:, None]  # (L, L), key minus query
+        if self.terms is not None and self.terms.is_pattern:
+            return self.terms.edges.adjacency[number]
+        seen = None if self.pattern.is_full else self.pattern.allows(distance)[None, None]
+        if group.is_full:
+            return seen
+        padding = padding_of(self.packing, group, self._starts[number])[:, None, None]
+        # Slots of padding see themselves, so that no row is empty; their output is never read.
+        real = ~padding | (distance == 0)  # (b, 1, L, L)
+        return real if seen is None else seen & real
+
+    def added(self, number: int) -> Tensor | None:
+        """Return what is added to a group's scores. Shape: (b or 1, H, L, L), or None."""
+        bias = None if self._biases is None else self._biases[number]
+        if self.slopes is None:
+            return bias
+        penalty = self._alibi(number, self.slopes.to(self.like))
+        return penalty if bias is None else penalty + bias
+
+    def multiplier(self, number: int) -> Tensor | None:
+        """Return what a group's weights are multiplied by. Shape: (b, H, L, L), or None."""
+        return None if self._multipliers is None else self._multipliers[number]
+
+    def bias(self, number: int) -> Tensor | None:
+        """Return what is added to a group's scores, minus infinity where nothing is seen."""
+        visible, added = self.visible(number), self.added(number)
+        if visible is None:
+            return added
+        zero = torch.zeros((), dtype=self.like.dtype, device=self.like.device)
+        return torch.where(visible, zero if added is None else added, -torch.inf)
+
+    @cached_property
+    def _starts(self) -> list[int]:
+        return slot_starts(self.packing)
+
+    @cached_property
+    def _biases(self) -> list[Tensor] | None:
+        terms = self.terms
+        return None if terms is None or terms.bias is None else terms.edges.dense(terms.bias, 0.0)
+
+    @cached_property
+    def _multipliers(self) -> list[Tensor] | None:
+        terms = self.terms
+        if terms is None or terms.multiplier is None:
+            return None
+        return terms.edges.dense(terms.multiplier, 0.0)
+
+    def _alibi(self, number: int, slopes: Tensor) -> Tensor:
+        group, start = self.packing.groups[number], self._starts[number]
+        own = torch.arange(group.length, device=slopes.device)[None]
+        if not self.packing.in_order:
+            rows = self.packing.padded_rows[start : start + group.size * group.length]
+            own = self.packing.positions[rows].view(group.size, group.length)
+        gap = (own[:, None, :] - own[:, :, None]).abs()[:, None]  # (b or 1, 1, L, L)
+        return -gap.to(slopes.dtype) * slopes[:, None, None]
