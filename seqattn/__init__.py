@@ -11,10 +11,29 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from seqattn.attention.patterns import Edges as Edges
+    from seqattn.attention.patterns import Window as Window
+    from seqattn.attention.reference import aggregate as aggregate
+    from seqattn.attention.reference import attend as attend
     from seqattn.batch import Example as Example
     from seqattn.batch import SequenceBatch as SequenceBatch
+    from seqattn.checkpoint import load as load
+    from seqattn.data.module import SequenceData as SequenceData
     from seqattn.errors import DataError as DataError
+    from seqattn.frontends.base import FrontEnd as FrontEnd
+    from seqattn.frontends.text import TextFrontEnd as TextFrontEnd
+    from seqattn.heads.base import TaskHead as TaskHead
+    from seqattn.heads.language_model import LanguageModel as LanguageModel
+    from seqattn.heads.output import Loss as Loss
+    from seqattn.heads.output import Output as Output
+    from seqattn.heads.sequence_classification import (
+        SequenceClassification as SequenceClassification,
+    )
+    from seqattn.heads.token_labeling import TokenLabeling as TokenLabeling
+    from seqattn.layers.encoder import Encoder as Encoder
+    from seqattn.maps import attention_maps as attention_maps
     from seqattn.packing import Packing as Packing
+    from seqattn.predictions import hidden_states as hidden_states
 
 _HOMES = {
     "DataError": "seqattn.errors",
@@ -36,6 +55,7 @@ _HOMES = {
     "LanguageModel": "seqattn.heads.language_model",
     "SequenceData": "seqattn.data.module",
     "load": "seqattn.checkpoint",
+    "attention_maps": "seqattn.maps",
     "hidden_states": "seqattn.predictions",
 }
 

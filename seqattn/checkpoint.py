@@ -134,6 +134,21 @@ class SavedHead:
                     "make the head with seqattn.load, or fit on the same data"
                 )
 
+    def require_same_weights(self, head: TaskHead) -> None:
+        """Check that a built head has parameters of the saved names and shapes.
+
+        Raises:
+            ValueError: naming the first that differs.
+        """
+        saved = {name: tuple(weight.shape) for name, weight in self.weights.items()}
+        own = {name: tuple(weight.shape) for name, weight in head.state_dict().items()}
+        for name in sorted(saved.keys() | own.keys()):
+            if saved.get(name) != own.get(name):
+                raise ValueError(
+                    f"the weights in {self.path} must fit its model, got {name} of shape "
+                    f"{saved.get(name)} in the file and {own.get(name)} in the model"
+                )
+
     def restore(self, trust: Sequence[str] = ()) -> TaskHead:
         """Return the head with its vocabulary, labels and weights.
 
@@ -143,13 +158,8 @@ class SavedHead:
         spec = {**self.spec, "init_args": {**self.spec["init_args"], "init_from": None}}
         head: TaskHead = build(spec, trust)
         head.restore_vectorizers(self.vectorizers)
-        try:
-            head.load_state_dict(dict(self.weights))
-        except RuntimeError as error:
-            first = str(error).splitlines()[1:2] or [str(error)]
-            raise ValueError(
-                f"the weights in {self.path} must fit its model, got {first[0].strip()}"
-            ) from error
+        self.require_same_weights(head)
+        head.load_state_dict(dict(self.weights))
         return head.eval()
 
 

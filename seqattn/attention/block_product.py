@@ -1,7 +1,8 @@
 """Softmax attention over padded blocks with a gradient written by hand.
 
 The same numbers as the formula; it keeps the weights and writes every product into its place,
-which costs half the memory traffic of recording each operation.
+which costs half the memory traffic of recording each operation. The terms of edges are written
+into the scores before the products are added to them.
 """
 
 from __future__ import annotations
@@ -13,6 +14,9 @@ import torch
 from torch import Tensor
 
 from seqattn.attention.blocks import HeadRows, block_sizes
+from seqattn.attention.byte_mask import draw_kept, drop
+from seqattn.attention.edges import EdgePlaces
+from seqattn.attention.masks import Masks
 from seqattn.packing import Packing
 
 
@@ -20,26 +24,26 @@ def block_attention(
     query: Tensor,
     key: Tensor,
     value: Tensor,
-    packing: Packing,
-    biases: Sequence[Tensor | None],
+    masks: Masks,
     scale: float,
+    threshold: int | None = None,
 ) -> Tensor:
-    """Return the dot-product attention of packed sequences.
+    """Return the dot-product attention of packed sequences, on a CPU.
 
     Args:
         query: packed queries.
         key: packed keys.
         value: packed values.
-        packing: layout of the batch.
-        biases: per group what is added to the scores; gets no gradient. Every row needs an entry
-            above minus infinity.
+        masks: what is added to the scores; of the edges' terms only the bias is known here.
         scale: factor of the scores.
+        threshold: which of 256 random bytes drop a weight, or None for none.
 
     Shape:
-        query, key (T, H, K); value (T, H, K_value); biases (b or 1, H or 1, L or 1, L).
-        returns: (T, H, K_value).
+        query, key (T, H, K); value (T, H, K_value). returns: (T, H, K_value).
     """
-    out: Tensor = _BlockAttention.apply(query, key, value, packing, biases, scale)
+    terms = masks.terms
+    bias = None if terms is None else terms.bias
+    out: Tensor = _BlockAttention.apply(query, key, value, bias, masks, scale, threshold)
     return out
 
 
@@ -50,48 +54,100 @@ class _BlockAttention(torch.autograd.Function):
         query: Tensor,
         key: Tensor,
         value: Tensor,
-        packing: Packing,
-        biases: Sequence[Tensor | None],
+        edge_bias: Tensor | None,
+        masks: Masks,
         scale: float,
+        threshold: int | None,
     ) -> Tensor:
-        heads = query.shape[1]
+        packing, heads = masks.packing, query.shape[1]
         rows = HeadRows.of(packing, heads)
         blocks = [x.flatten(0, 1).index_select(0, rows.rows) for x in (query, key, value)]
         mixed = torch.empty_like(blocks[2])
-        weights = []
         views = _views((*blocks, mixed), packing, heads)
-        for q, k, v, out, bias in zip(*views, biases, strict=True):
-            share = _weigh(q, k, bias, heads, scale)
-            torch.bmm(share, v, out=out)
+        scores = _edge_scores(masks, edge_bias, query)
+        weights, kept = [], []
+        for number, (q, k, v, out) in enumerate(zip(*views, strict=True)):
+            bias = masks.bias_of_distance(number)
+            share = _weigh(q, k, scores[number], bias, heads, scale)
             weights.append(share)
-        ctx.save_for_backward(*blocks, *weights)
-        ctx.packing, ctx.heads, ctx.scale = packing, heads, scale
+            if threshold is not None:
+                kept.append(draw_kept(share, threshold))
+                share = drop(share, kept[-1], threshold)
+            torch.bmm(share, v, out=out)
+        ctx.blind = _blind_rows(masks, heads, rows)
+        if masks.sees_edges_only:
+            mixed.index_fill_(0, ctx.blind, 0.0)
+        ctx.save_for_backward(*blocks, *weights, *kept)
+        ctx.masks, ctx.heads, ctx.scale, ctx.threshold = masks, heads, scale, threshold
         return mixed.index_select(0, rows.packed).view(value.shape)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        query, key, value, *weights = ctx.saved_tensors
-        rows = HeadRows.of(ctx.packing, ctx.heads)
+        query, key, value, *rest = ctx.saved_tensors
+        packing, heads, count = ctx.masks.packing, ctx.heads, len(ctx.masks.packing.groups)
+        weights, kept = rest[:count], rest[count:] or [None] * count
+        rows = HeadRows.of(packing, heads)
         total = grad.shape[0]
         grad = grad.flatten(0, 1).index_select(0, rows.rows)
-        grad.index_fill_(0, rows.padding, 0.0)
+        grad.index_fill_(0, ctx.blind, 0.0)
         results = [torch.empty_like(x) for x in (query, key, value)]
-        views = _views((query, key, value, grad, *results), ctx.packing, ctx.heads)
-        for q, k, v, g, to_q, to_k, to_v, share in zip(*views, weights, strict=True):
-            torch.bmm(share.transpose(1, 2), g, out=to_v)
+        views = _views((query, key, value, grad, *results), packing, heads)
+        changes = []
+        for q, k, v, g, to_q, to_k, to_v, share, keep in zip(*views, weights, kept, strict=True):
             change = torch.bmm(g, v.transpose(1, 2))
+            if keep is None:
+                torch.bmm(share.transpose(1, 2), g, out=to_v)
+            else:
+                torch.bmm(drop(share, keep, ctx.threshold).transpose(1, 2), g, out=to_v)
+                change = drop(change, keep, ctx.threshold)
             change = torch._softmax_backward_data(change, share, -1, share.dtype)
             torch.baddbmm(to_q, change, k, beta=0, alpha=ctx.scale, out=to_q)
             torch.baddbmm(to_k, change.transpose(1, 2), q, beta=0, alpha=ctx.scale, out=to_k)
-        gathered = [x.index_select(0, rows.packed).view(total, ctx.heads, -1) for x in results]
-        return *gathered, None, None, None
+            changes.append(change.flatten())
+        gathered = [x.index_select(0, rows.packed).view(total, heads, -1) for x in results]
+        to_bias = None
+        if ctx.needs_input_grad[3]:
+            slots = ctx.masks.terms.edges.places(heads).slots
+            joined = changes[0] if count == 1 else torch.cat(changes)
+            to_bias = joined.index_select(0, slots).view(heads, -1)
+        return *gathered, to_bias, None, None, None
 
 
-def _weigh(query: Tensor, key: Tensor, bias: Tensor | None, heads: int, scale: float) -> Tensor:
+def _edge_scores(masks: Masks, bias: Tensor | None, like: Tensor) -> Sequence[Tensor | None]:
+    """Return the terms of the edges in each group's scores, (b H, L, L); None without edges."""
+    if masks.terms is None:
+        return [None] * len(masks.packing.groups)
+    heads = like.shape[1]
+    places: EdgePlaces = masks.terms.edges.places(heads)
+    scores = places.fill(bias, -torch.inf if masks.sees_edges_only else 0.0, like.dtype)
+    groups = masks.packing.groups
+    parts = torch.split(scores, [group.size * heads * group.length**2 for group in groups])
+    return [
+        part.view(-1, group.length, group.length)
+        for part, group in zip(parts, groups, strict=True)
+    ]
+
+
+def _blind_rows(masks: Masks, heads: int, rows: HeadRows) -> Tensor:
+    """Return the rows (b, H, L) whose output is nothing: padding, and targets of no edge."""
+    if masks.terms is None or not masks.sees_edges_only:
+        return rows.padding
+    return masks.terms.edges.places(heads).blind_rows
+
+
+def _weigh(
+    query: Tensor,
+    key: Tensor,
+    scores: Tensor | None,
+    bias: Tensor | None,
+    heads: int,
+    scale: float,
+) -> Tensor:
     """Return the softmax of the scores of one block. Shape: (b H, L, K). returns: (b H, L, L)."""
     count, length = query.shape[:2]
-    scores = query.new_empty(count, length, length)
-    torch.baddbmm(scores, query, key.transpose(1, 2), beta=0, alpha=scale, out=scores)
+    beta = 0 if scores is None else 1
+    scores = query.new_empty(count, length, length) if scores is None else scores
+    torch.baddbmm(scores, query, key.transpose(1, 2), beta=beta, alpha=scale, out=scores)
     if bias is not None:
         scores.view(count // heads, heads, length, length).add_(bias)
     return torch.softmax(scores, -1)

@@ -81,6 +81,22 @@ def from_blocks(blocks: Sequence[Tensor], packing: Packing, heads: int) -> Tenso
     return out.view(packing.total, heads, out.shape[1])
 
 
+def score_rows(packing: Packing, heads: int) -> tuple[Tensor, Tensor]:
+    """Return where each row (b, H, L) of the scores (b, H, L, L) of all groups begins.
+
+    Shape:
+        returns: the first and the diagonal entry of each row, (P H,) int64 both.
+    """
+    starts, diagonal, total = [], [], 0
+    for group in packing.groups:
+        rows = torch.arange(group.size * heads * group.length)
+        starts.append(rows * group.length + total)
+        diagonal.append(starts[-1] + rows % group.length)
+        total += len(rows) * group.length
+    empty, device = torch.empty(0, dtype=torch.int64), packing.offsets.device
+    return torch.cat([empty, *starts]).to(device), torch.cat([empty, *diagonal]).to(device)
+
+
 def slot_starts(packing: Packing) -> list[int]:
     """Return the first slot (b L) of each group."""
     sizes = [group.size * group.length for group in packing.groups]

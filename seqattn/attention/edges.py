@@ -8,6 +8,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from seqattn.attention.blocks import HeadRows, score_rows
 from seqattn.packing import Packing
 
 
@@ -47,13 +48,18 @@ class EdgeList:
             lacks[target[source == target]] = False
             loops = lacks.nonzero().flatten()
             source, target = torch.cat([source, loops]), torch.cat([target, loops])
-        ranks, order = (target * packing.total + source).sort()
-        if ranks.device.type == "cpu" and bool((ranks[1:] == ranks[:-1]).any()):
+        added = source.shape[0] - count
+        ranks = target * packing.total + source
+        on_host = ranks.device.type == "cpu"
+        if on_host and bool((ranks[1:] > ranks[:-1]).all()):  # sorted and unique
+            order = torch.arange(len(ranks))
+            return cls(source, target, order, added, packing)
+        ranks, order = ranks.sort()
+        if on_host and bool((ranks[1:] == ranks[:-1]).any()):
             raise ValueError(
                 "edge_index must hold every directed edge once, got one twice: "
                 "sum duplicates with seqattn.edges.merge_duplicate_edges"
             )
-        added = source.shape[0] - count
         return cls(
             source.index_select(0, order), target.index_select(0, order), order, added, packing
         )
@@ -81,7 +87,7 @@ class EdgeList:
         A matrix has a row per target and a column per source.
         """
         packing = self.packing
-        starts = packing.once("block_row_starts", lambda: _block_row_starts(packing))
+        starts = packing.once("block_row_starts", lambda: score_rows(packing, 1)[0])
         first = packing.offsets.index_select(0, packing.sequence_ids)
         rows = starts.index_select(0, packing.packed_rows) - first  # (T,)
         return rows.index_select(0, self.target) + self.source
@@ -113,6 +119,65 @@ class EdgeList:
         if heads not in kept:
             kept[heads] = SparseRows.from_edges(self, heads)
         return kept[heads]
+
+    def places(self, heads: int) -> EdgePlaces:
+        """Return where the edges lie in blocks of scores, made once per head count."""
+        kept: dict[int, EdgePlaces] = self.__dict__.setdefault("_places", {})
+        if heads not in kept:
+            kept[heads] = EdgePlaces.from_edges(self, heads)
+        return kept[heads]
+
+
+@dataclass(frozen=True)
+class EdgePlaces:
+    """Where the edges of every head lie in the scores (b, H, L, L) of all groups, end to end.
+
+    Args:
+        slots: entry of each edge. Shape: (H E',) int64, flat in the order of (H, E').
+        blind_rows: rows (b, H, L) at which no edge ends, padding among them. Shape: (N,) int64.
+        blind_slots: the diagonal entry of each of them. Shape: (N,) int64.
+        size: how many entries there are.
+    """
+
+    slots: Tensor
+    blind_rows: Tensor
+    blind_slots: Tensor
+    size: int
+
+    @classmethod
+    def from_edges(cls, edges: EdgeList, heads: int) -> EdgePlaces:
+        """Look for the edges; waits for the device that holds them."""
+        packing, rows = edges.packing, HeadRows.of(edges.packing, heads)
+        starts, diagonal = score_rows(packing, heads)
+        first = packing.offsets.index_select(0, packing.sequence_ids)  # (T,)
+        begin = starts.index_select(0, rows.packed).view(-1, heads).T - first  # (H, T)
+        slots = begin.index_select(1, edges.target) + edges.source  # (H, E')
+        is_blind = torch.ones_like(first, dtype=torch.bool).index_fill_(0, edges.target, False)
+        lonely = rows.packed.view(-1, heads)[is_blind].flatten()
+        blind = torch.cat([rows.padding, lonely])
+        return cls(
+            slots=slots.flatten(),
+            blind_rows=blind,
+            blind_slots=diagonal.index_select(0, blind),
+            size=sum(heads * group.size * group.length**2 for group in packing.groups),
+        )
+
+    def fill(self, terms: Tensor | None, off: float, dtype: torch.dtype) -> Tensor:
+        """Return scores that hold the terms of the edges, 0 without terms, and `off` elsewhere.
+
+        Where `off` hides a whole row, it sees itself, so that no row is empty.
+
+        Shape:
+            terms (H, E'). returns: (N,).
+        """
+        scores = torch.full((self.size,), off, dtype=dtype, device=self.slots.device)
+        if terms is None:
+            scores.index_fill_(0, self.slots, 0.0)
+        else:
+            scores.scatter_(0, self.slots, terms.to(dtype).flatten())
+        if off:
+            scores.index_fill_(0, self.blind_slots, 0.0)
+        return scores
 
 
 @dataclass(frozen=True)
@@ -165,13 +230,3 @@ def _row_starts(sorted_rows: Tensor, total: int, heads: int) -> Tensor:
     starts = torch.zeros(heads * total + 1, dtype=torch.int64, device=sorted_rows.device)
     torch.cumsum(counts.repeat(heads), 0, out=starts[1:])
     return starts
-
-
-def _block_row_starts(packing: Packing) -> Tensor:
-    """Return where the matrix row of each slot begins. Shape: (P,) int64."""
-    parts, start = [torch.empty(0, dtype=torch.int64)], 0
-    for group in packing.groups:
-        rows = group.size * group.length
-        parts.append(torch.arange(rows) * group.length + start)
-        start += rows * group.length
-    return torch.cat(parts).to(packing.offsets.device)

@@ -18,9 +18,11 @@ from seqattn.packing import Packing
 
 KernelName = Literal["auto", "padded", "window", "edge_list", "varlen"]
 
-# A dense matrix wins while it has fewer entries than this many times the edges (measured), and
-# while all of a batch's matrices of one head stay below this many entries.
+# A dense matrix wins while it has fewer entries than this many times the edges (measured): more
+# with the dot score and no multiplier, whose gradient is written by hand. And while all of a
+# batch's matrices of one head stay below so many entries.
 _DENSE_PER_EDGE = 1.3
+_DENSE_PER_EDGE_BY_HAND = 2.5
 _DENSE_ENTRIES = 2**26
 # The blocks of a window pay from this many times its width.
 _WINDOW_FROM = 2
@@ -145,7 +147,7 @@ def choose_kernel(
         return kernel
     terms = scoring.terms
     if terms is not None:
-        is_sparse = terms.is_pattern and _is_sparse(packing, terms.edges)
+        is_sparse = terms.is_pattern and _is_sparse(packing, scoring)
         return "edge_list" if is_sparse else "padded"
     if why_not_varlen(query, value, scoring.pattern, is_plain=scoring.is_plain) is None:
         return "varlen"
@@ -155,9 +157,13 @@ def choose_kernel(
     return "padded"
 
 
-def _is_sparse(packing: Packing, edges: EdgeList) -> bool:
+def _is_sparse(packing: Packing, scoring: Scoring) -> bool:
+    terms = scoring.terms
+    assert terms is not None
+    by_hand = scoring.score_vector is None and terms.multiplier is None
+    limit = (_DENSE_PER_EDGE_BY_HAND if by_hand else _DENSE_PER_EDGE) * len(terms.edges)
     entries = sum(group.size * group.length**2 for group in packing.groups)
-    return entries > min(_DENSE_PER_EDGE * len(edges), _DENSE_ENTRIES)
+    return entries > min(limit, _DENSE_ENTRIES)
 
 
 def _why_not(kernel: KernelName, query: Tensor, value: Tensor, scoring: Scoring) -> str | None:

@@ -50,19 +50,24 @@ class Masks:
     like: Tensor
 
     @property
+    def sees_edges_only(self) -> bool:
+        """Whether a query sees only along edges."""
+        return self.terms is not None and self.terms.is_pattern
+
+    @property
     def may_hide_all(self) -> bool:
         """Whether a query may see nothing, so that a plain softmax would not do."""
         if self.terms is None:
             return False
-        return self.terms.is_pattern or self.terms.multiplier is not None
+        return self.sees_edges_only or self.terms.multiplier is not None
 
     def visible(self, number: int) -> Tensor | None:
         """Return who is seen in a group. Shape: (b or 1, 1, L, L) bool, or None for everyone."""
+        if self.terms is not None and self.terms.is_pattern:
+            return self.terms.edges.adjacency[number]
         group = self.packing.groups[number]
         steps = torch.arange(group.length, device=self.like.device)
         distance = steps[None, :] - steps[:, None]  # (L, L), key minus query
-        if self.terms is not None and self.terms.is_pattern:
-            return self.terms.edges.adjacency[number]
         seen = None if self.pattern.is_full else self.pattern.allows(distance)[None, None]
         if group.is_full:
             return seen
@@ -85,7 +90,14 @@ class Masks:
 
     def bias(self, number: int) -> Tensor | None:
         """Return what is added to a group's scores, minus infinity where nothing is seen."""
-        visible, added = self.visible(number), self.added(number)
+        return self._hide(self.visible(number), self.added(number))
+
+    def bias_of_distance(self, number: int) -> Tensor | None:
+        """Return the same without what the edges do, and without what they hide."""
+        penalty = None if self.slopes is None else self._alibi(number, self.slopes.to(self.like))
+        return penalty if self.sees_edges_only else self._hide(self.visible(number), penalty)
+
+    def _hide(self, visible: Tensor | None, added: Tensor | None) -> Tensor | None:
         if visible is None:
             return added
         zero = torch.zeros((), dtype=self.like.dtype, device=self.like.device)

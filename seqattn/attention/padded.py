@@ -10,6 +10,7 @@ from torch import Tensor
 
 from seqattn.attention.block_product import block_attention
 from seqattn.attention.blocks import from_blocks, split_blocks, to_blocks
+from seqattn.attention.byte_mask import byte_threshold
 from seqattn.attention.edges import EdgeList
 from seqattn.attention.masks import EdgeTerms, Masks
 from seqattn.attention.patterns import Pattern
@@ -53,8 +54,14 @@ def padded_attention(
     if packing.total == 0:  # nothing, but part of the graph
         return value * (query * key).sum(-1, keepdim=True)
     masks = Masks(packing, pattern, slopes, terms, query)
-    if score_vector is None and terms is None:
-        return _attend_plainly(query, key, value, masks, scale, dropout)
+    if score_vector is None and (terms is None or terms.multiplier is None):
+        threshold = byte_threshold(dropout)
+        if not query.is_cuda and (threshold is not None or not dropout) and (
+            terms is not None or dropout or packing.max_length < _FUSED_FROM
+        ):
+            return block_attention(query, key, value, masks, scale, threshold)
+        if terms is None:
+            return _attend_fused(query, key, value, masks, scale, dropout)
     blocks = [split_blocks(to_blocks(x, packing), packing, x.shape[1]) for x in (query, key, value)]
     outputs = [
         _attend_block(q, k, v, masks, number, scale, score_vector, dropout)
@@ -78,14 +85,12 @@ def padded_aggregate(value: Tensor, weights: Tensor, edges: EdgeList) -> Tensor:
     return from_blocks(outputs, packing, heads)
 
 
-def _attend_plainly(
+def _attend_fused(
     query: Tensor, key: Tensor, value: Tensor, masks: Masks, scale: float, dropout: float
 ) -> Tensor:
-    """Attend with the dot score and a bias that learns nothing."""
+    """Attend with torch's own kernel: the dot score and a bias that learns nothing."""
     packing, heads = masks.packing, query.shape[1]
     biases = [masks.bias(number) for number in range(len(packing.groups))]
-    if not dropout and not query.is_cuda and packing.max_length < _FUSED_FROM:
-        return block_attention(query, key, value, packing, biases, scale)
     blocks = [split_blocks(to_blocks(x, packing), packing, heads) for x in (query, key, value)]
     outputs = [
         F.scaled_dot_product_attention(q, k, v, attn_mask=bias, scale=scale, dropout_p=dropout)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 
+from seqattn.callbacks.quiet import QuietCallback
 
-class BestMetrics(Callback):
+
+class BestMetrics(QuietCallback):
     """Keeps the validation metrics of the best checkpoint; a resumed run knows them.
 
     They are those of the monitored metric's best value, or of the last validation without one.

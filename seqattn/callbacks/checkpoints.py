@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.utilities import rank_zero_only
 from torch import Tensor
+
+from seqattn.callbacks.quiet import QuietCallback
 
 
 class BestCheckpoint(ModelCheckpoint):
@@ -72,7 +74,7 @@ class LastCheckpoint(ModelCheckpoint):
         super().on_exception(trainer, pl_module, exception)
 
 
-class AverageCheckpoint(Callback):
+class AverageCheckpoint(QuietCallback):
     """Writes ``average.ckpt``: the mean of the weights after each of the last validations.
 
     The file is a checkpoint like any other for validate, test, predict and `seqattn.load`. It

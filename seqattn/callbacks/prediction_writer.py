@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch import LightningModule, Trainer
 from torch import Tensor
 
 from seqattn.batch import Example, SequenceBatch
+from seqattn.callbacks.quiet import QuietCallback
 from seqattn.data.module import SequenceData
 from seqattn.errors import DataError
 from seqattn.predictions import batch_states
@@ -20,7 +21,7 @@ from seqattn.predictions import batch_states
 Format = Literal["jsonl", "conllu"]
 
 
-class PredictionWriter(Callback):
+class PredictionWriter(QuietCallback):
     """Writes ``predictions.jsonl``, one ``{"key", "prediction"}`` per example, in input order.
 
     Every process writes what it predicts to a file of its own as it goes. At the end rank 0 reads

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import sys
 
-from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch import LightningModule, Trainer
+
+from seqattn.callbacks.quiet import QuietCallback
 
 
-class ValidationLines(Callback):
+class ValidationLines(QuietCallback):
     """Prints the model's size at the start and one line of metrics per validation."""
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -31,7 +33,7 @@ class ValidationLines(Callback):
         sys.stdout.flush()
 
 
-class FinalValidation(Callback):
+class FinalValidation(QuietCallback):
     """Validates once more where training stops between two validations.
 
     `max_steps` and `max_time` stop a run anywhere; without this the last weights would be neither

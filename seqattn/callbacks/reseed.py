@@ -9,10 +9,12 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch import LightningModule, Trainer
+
+from seqattn.callbacks.quiet import QuietCallback
 
 
-class Reseed(Callback):
+class Reseed(QuietCallback):
     """Seeds torch before each micro-batch from the seed, the epoch and the micro-batch's number.
 
     The number counts the micro-batches of all processes, so that two processes draw what one

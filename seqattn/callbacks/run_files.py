@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch import LightningModule, Trainer
+
+from seqattn.callbacks.quiet import QuietCallback
 
 
 @dataclass(frozen=True)
@@ -28,7 +30,7 @@ class GivenConfig:
     parent: str | None = None
 
 
-class RunFiles(Callback):
+class RunFiles(QuietCallback):
     """Writes ``config.yaml`` and ``resolved.yaml``, and flushes the loggers with each checkpoint.
 
     Args:

@@ -16,11 +16,12 @@ from pathlib import Path
 from typing import Any, Literal, Protocol
 
 import torch
-from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.loggers import WandbLogger
 from torch import Tensor
 from torch.utils.hooks import RemovableHandle
 
+from seqattn.callbacks.quiet import QuietCallback
 from seqattn.data.module import SequenceData
 
 _LARGEST_MATRIX = 64
@@ -124,7 +125,7 @@ def close_failed_run() -> None:
             wandb.finish(exit_code=1)
 
 
-class WandbTables(Callback):
+class WandbTables(QuietCallback):
     """Logs sample predictions and the confusion matrix of each validation to W&B.
 
     The matrix is counted from the outputs that the validation computes anyway. A head without
@@ -186,7 +187,7 @@ class WandbTables(Callback):
         return [[e.key, str(e.source), str(e.target), str(prediction)] for e, prediction in pairs]
 
 
-class WandbArtifacts(Callback):
+class WandbArtifacts(QuietCallback):
     """Uploads the best and the last checkpoint when training ends.
 
     Args:

@@ -303,7 +303,9 @@ class TaskHead(Recorded, TrainedModule, ABC):
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Verify that the checkpoint belongs to a head like this one."""
-        SavedHead.from_checkpoint(checkpoint, "the checkpoint").require_same_states(self)
+        saved = SavedHead.from_checkpoint(checkpoint, "the checkpoint")
+        saved.require_same_states(self)
+        saved.require_same_weights(self)
 
     @classmethod
     def load_from_checkpoint(  # type: ignore[override]

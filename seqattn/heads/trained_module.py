@@ -66,6 +66,13 @@ class TrainedModule(LightningModule, ABC):
         self._steps_logged = 0
         self._scheduler: LambdaLR | None = None
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Look for no parameter in the name that Lightning sets twice around every hook."""
+        if name == "_current_fx_name":
+            object.__setattr__(self, name, value)
+        else:
+            super().__setattr__(name, value)
+
     @abstractmethod
     def step(self, batch: SequenceBatch, stage: Stage) -> Loss:
         """Return the loss of one batch; update the metrics of an evaluation stage. Logs nothing."""
@@ -119,7 +126,7 @@ class TrainedModule(LightningModule, ABC):
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
         """Turn the gradient of the summed loss into that of the mean over the whole step."""
         factor = self._totals.finish(self.trainer)
-        gradients = [p.grad for p in self.parameters() if p.grad is not None]
+        gradients = [p.grad for p in _parameters(optimizer) if p.grad is not None]
         torch._foreach_mul_(gradients, factor.to(gradients[0].device))
 
     def configure_gradient_clipping(
@@ -137,7 +144,7 @@ class TrainedModule(LightningModule, ABC):
         if gradient_clip_algorithm == "value":
             raise ValueError("gradient_clip_algorithm must be 'norm', got 'value'")
         limit = self.clip_norm if gradient_clip_val is None else gradient_clip_val
-        norm = clip_gradients(self.parameters(), limit or torch.inf)
+        norm = clip_gradients(_parameters(optimizer), limit or torch.inf)
         if self.trainer.precision == "16-mixed":  # its scaler leaves such a step out
             return
         if norm.device.type != "cpu":  # looked at when the device is waited for
@@ -188,6 +195,11 @@ class TrainedModule(LightningModule, ABC):
 
     def _log_metrics(self, stage: Stage) -> None:
         self.log_dict(self.stage_values(stage), prog_bar=True, batch_size=1)
+
+
+def _parameters(optimizer: Optimizer) -> list[Tensor]:
+    """Return what is trained; faster than a walk over the modules, metrics among them."""
+    return [parameter for group in optimizer.param_groups for parameter in group["params"]]
 
 
 def _require_positive(name: str, number: float) -> None:

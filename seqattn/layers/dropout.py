@@ -8,6 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from seqattn.attention.byte_mask import byte_threshold, draw_kept, drop, kept_scale
+
 
 class Dropout(nn.Module):
     """Zeroes elements with probability p and scales the rest (Srivastava et al. 2014).
@@ -37,8 +39,10 @@ class Dropout(nn.Module):
         """
         if not self._is_active:
             return x
-        draws = self._draws_bytes(x)
-        out: Tensor = _Dropped.apply(x, self._threshold) if draws else F.dropout(x, self.p)
+        threshold = self._threshold(x)
+        if threshold is None:
+            return F.dropout(x, self.p)
+        out: Tensor = _Dropped.apply(x, threshold)
         return out
 
     def add(self, residual: Tensor, x: Tensor) -> Tensor:
@@ -47,10 +51,10 @@ class Dropout(nn.Module):
         Shape:
             residual, x: any, the same. returns: the same.
         """
-        if self._is_active and self._draws_bytes(x):
-            out: Tensor = _DroppedSum.apply(residual, x, self._threshold)
-        else:
-            out = residual + self(x)
+        threshold = self._threshold(x) if self._is_active else None
+        if threshold is None:
+            return residual + self(x)
+        out: Tensor = _DroppedSum.apply(residual, x, threshold)
         return out
 
     def relu(self, x: Tensor) -> Tensor:
@@ -59,10 +63,10 @@ class Dropout(nn.Module):
         Shape:
             x: any. returns: the same.
         """
-        if self._is_active and self._draws_bytes(x):
-            out: Tensor = _DroppedRelu.apply(x, self._threshold)
-        else:
-            out = self(F.relu(x))
+        threshold = self._threshold(x) if self._is_active else None
+        if threshold is None:
+            return self(F.relu(x))
+        out: Tensor = _DroppedRelu.apply(x, threshold)
         return out
 
     def extra_repr(self) -> str:
@@ -70,27 +74,12 @@ class Dropout(nn.Module):
         return f"p={self.p}"
 
     @property
-    def _threshold(self) -> int:
-        return round(self.p * 256)
-
-    @property
     def _is_active(self) -> bool:
         return self.training and self.p > 0
 
-    def _draws_bytes(self, x: Tensor) -> bool:
-        return x.device.type == "cpu" and self._threshold not in (0, 256)
-
-
-def draw_kept(like: Tensor, threshold: int) -> Tensor:
-    """Return 1 with probability 1 - threshold / 256, else 0. Shape: as `like`, uint8."""
-    words = torch.empty((like.numel() + 7) // 8, dtype=torch.int64).random_(-(2**63), None)
-    drawn = words.view(torch.uint8)[: like.numel()].view(like.shape)
-    # Comparing is several times slower than this, which is vectorised.
-    return drawn.clamp_(threshold - 1, threshold).sub_(threshold - 1)
-
-
-def _scale(threshold: int) -> float:
-    return 256 / (256 - threshold)
+    def _threshold(self, x: Tensor) -> int | None:
+        """Return which bytes are dropped, or None where torch's own dropout is to be taken."""
+        return byte_threshold(self.p) if x.device.type == "cpu" else None
 
 
 class _Dropped(torch.autograd.Function):
@@ -98,13 +87,13 @@ class _Dropped(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, threshold: int) -> Tensor:
         kept = draw_kept(x, threshold)
         ctx.save_for_backward(kept)
-        ctx.scale = _scale(threshold)
-        return kept.to(x.dtype).mul_(ctx.scale).mul_(x)
+        ctx.threshold = threshold
+        return drop(x, kept, threshold)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
         (kept,) = ctx.saved_tensors
-        return kept.to(grad.dtype).mul_(ctx.scale).mul_(grad), None
+        return drop(grad, kept, ctx.threshold), None
 
 
 class _DroppedSum(torch.autograd.Function):
@@ -112,21 +101,21 @@ class _DroppedSum(torch.autograd.Function):
     def forward(ctx: Any, residual: Tensor, x: Tensor, threshold: int) -> Tensor:
         kept = draw_kept(x, threshold)
         ctx.save_for_backward(kept)
-        ctx.scale, ctx.dtype = _scale(threshold), x.dtype
+        ctx.threshold, ctx.dtype = threshold, x.dtype
         wider = torch.promote_types(residual.dtype, x.dtype)  # they differ under autocast
-        return kept.to(wider).mul_(ctx.scale).mul_(x).add_(residual)
+        return kept.to(wider).mul_(kept_scale(threshold)).mul_(x).add_(residual)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None]:
         (kept,) = ctx.saved_tensors
-        return grad, kept.to(grad.dtype).mul_(ctx.scale).mul_(grad).to(ctx.dtype), None
+        return grad, drop(grad, kept, ctx.threshold).to(ctx.dtype), None
 
 
 class _DroppedRelu(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, threshold: int) -> Tensor:
-        ctx.scale = _scale(threshold)
-        out = draw_kept(x, threshold).to(x.dtype).mul_(ctx.scale).mul_(x).clamp_(min=0)
+        ctx.scale = kept_scale(threshold)
+        out = drop(x, draw_kept(x, threshold), threshold).clamp_(min=0)
         ctx.save_for_backward(out)
         return out
 

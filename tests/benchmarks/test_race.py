@@ -13,7 +13,7 @@ def test_contestants_take_turns_when_they_race() -> None:
 
     def note(name: str) -> None:
         calls.append(name)
-        until = time.process_time() + 0.02  # longer than a turn, so that it is called once in each
+        until = time.process_time() + 0.03  # longer than a turn, so that it is called once in each
         while time.process_time() < until:
             pass
 
@@ -73,4 +73,4 @@ def test_a_race_is_void_when_outputs_differ(expected: torch.Tensor, message: str
 
 
 def test_gemm_peak_is_positive() -> None:
-    assert gemm_peak(64) > 0
+    assert gemm_peak(64, seconds=0) > 0

@@ -1,0 +1,210 @@
+"""Attention maps: the numbers of a picture of what each head of a fitted model looks at."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from seqattn.attention.layout import Layout
+from seqattn.attention.multihead import MultiHeadAttention
+from seqattn.attention.tap import head_contributions, tap_attention
+from seqattn.batch import SequenceBatch
+from seqattn.frontends.text_labels import text_labels
+from seqattn.frontends.text_vectorizer import TextVectorizer
+from seqattn.layers.encoder import Encoder
+from seqattn.predictions import _batches
+
+if TYPE_CHECKING:
+    from seqattn.frontends.base import FrontEnd
+    from seqattn.heads.base import TaskHead
+
+
+@dataclass(frozen=True, eq=False)
+class AttentionMap:
+    """What chosen heads of chosen layers look at in one source; everything on the CPU.
+
+    Rows are the positions that read, columns those that are read.
+
+    Args:
+        weights: after softmax; each row sums to 1, or is 0 where nothing may be seen.
+            Shape: (layers, heads, L, L).
+        row_labels: what each reading position is called, L of them.
+        column_labels: what each position that is read is called, L of them.
+        layers: number of each layer, counted from 0.
+        heads: number of each head, counted from 0.
+        contributions: what each head adds to each position; over all heads, and with the bias of
+            the layer's output projection, they sum to the layer's update.
+            Shape: (layers, heads, L, D), or None where not asked for.
+        edge_index: the source's own edges, source row, then target row. Shape: (2, E), or None.
+    """
+
+    weights: Tensor
+    row_labels: tuple[str, ...]
+    column_labels: tuple[str, ...]
+    layers: tuple[int, ...]
+    heads: tuple[int, ...]
+    contributions: Tensor | None = None
+    edge_index: Tensor | None = None
+
+    @property
+    def contribution_norms(self) -> Tensor | None:
+        """Length of each contribution. Shape: (layers, heads, L), or None."""
+        return None if self.contributions is None else self.contributions.norm(dim=-1)
+
+
+def attention_maps(
+    head: TaskHead,
+    raw: Sequence[Any],
+    layers: Sequence[int] | None = None,
+    heads: Sequence[int] | None = None,
+    *,
+    contributions: bool = False,
+    batch_tokens: int | None = None,
+) -> list[AttentionMap]:
+    """Return what the encoder's heads look at in each raw source.
+
+    The model runs with the kernels it always has. For the chosen layers and heads alone the weights
+    are computed a second time, by the reference, from the layers' own inputs.
+
+    Args:
+        head: a fitted head.
+        raw: sources of its modality.
+        layers: counted from 0, or from the end if negative; all that attend by default.
+        heads: counted likewise; all by default.
+        contributions: also return what each head adds to each position.
+        batch_tokens: positions per batch; 8,192 by default.
+
+    Raises:
+        IndexError: if there is no such layer or head.
+        ValueError: if a layer named has no attention, or none has; if one is named twice.
+        TypeError: if `raw` is one string.
+        RuntimeError: if the head has no vocabulary yet.
+        DataError: if a source breaks a rule; names its place in `raw`.
+    """
+    chosen, numbers = choose_heads(head.encoder, layers, heads)
+    maps: dict[int, AttentionMap] = {}
+    for indices, batch in _batches(head, raw, batch_tokens):
+        inputs = head.frontend(batch)
+        taps = [_Tap(attention, numbers, contributions) for attention in chosen.values()]
+        with _listening(taps):
+            head.encode_inputs(inputs)
+        for place, index in enumerate(indices):
+            labels = _labels(head.frontend, raw[index], inputs.packing.lengths[place])
+            maps[index] = AttentionMap(
+                weights=torch.stack([tap.weights[place] for tap in taps]),
+                row_labels=labels,
+                column_labels=labels,
+                layers=tuple(chosen),
+                heads=numbers,
+                contributions=torch.stack([tap.changes[place] for tap in taps])
+                if contributions
+                else None,
+                edge_index=_own_edges(inputs, place),
+            )
+    return [maps[index] for index in range(len(raw))]
+
+
+def choose_heads(
+    encoder: Encoder, layers: Sequence[int] | None = None, heads: Sequence[int] | None = None
+) -> tuple[dict[int, MultiHeadAttention], tuple[int, ...]]:
+    """Return the attention of each layer asked for, by its number, and the heads' numbers.
+
+    Raises:
+        IndexError: if there is no such layer or head.
+        ValueError: if a layer named has no attention, or none has; if one is named twice.
+    """
+    chosen = _choose_layers(encoder, layers)
+    count = next(iter(chosen.values())).heads
+    return chosen, _in_range("heads", range(count) if heads is None else heads, count)
+
+
+class _Tap:
+    """Listens to one layer, and keeps what its heads do in each sequence, on the CPU.
+
+    It computes inside the layer's call, where a sharded model has the layer's weights together.
+    """
+
+    def __init__(
+        self, attention: MultiHeadAttention, heads: Sequence[int], contributions: bool
+    ) -> None:
+        self.attention = attention
+        self.heads = heads
+        self.contributions = contributions
+        self.weights: list[Tensor] = []
+        self.changes: list[Tensor] = []
+
+    def __call__(self, module: nn.Module, inputs: tuple[Tensor, Layout], output: Tensor) -> None:
+        """Take the inputs of the layer's call."""
+        for found in tap_attention(self.attention, *inputs, self.heads):
+            self.weights.append(found.weights.cpu())
+            if self.contributions:
+                changes = head_contributions(self.attention, found.outputs, self.heads)
+                self.changes.append(changes.cpu())
+
+
+@contextmanager
+def _listening(taps: Sequence[_Tap]) -> Iterator[None]:
+    """Let each tap hear the calls of its layer while the block runs."""
+    handles = [tap.attention.register_forward_hook(tap) for tap in taps]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _choose_layers(encoder: Encoder, layers: Sequence[int] | None) -> dict[int, MultiHeadAttention]:
+    attending = {
+        number: mixer
+        for number, mixer in enumerate(layer.mixer for layer in encoder.layers)
+        if isinstance(mixer, MultiHeadAttention)
+    }
+    if layers is None and not attending:
+        mixers = ", ".join(repr(slots.mixer) for slots in encoder.slots)
+        raise ValueError(f"attention maps need a layer with attention, got mixers {mixers}")
+    if layers is None:
+        return attending
+    chosen = _in_range("layers", layers, len(encoder.layers))
+    for number in chosen:
+        if number not in attending:
+            raise ValueError(
+                f"layers must name layers with attention ({', '.join(map(str, attending))}), "
+                f"got {number}, whose mixer is {encoder.slots[number].mixer!r}"
+            )
+    return {number: attending[number] for number in chosen}
+
+
+def _in_range(name: str, numbers: Sequence[int], count: int) -> tuple[int, ...]:
+    """Return the numbers counted from 0; refuse what is out of range, missing or doubled."""
+    for number in numbers:
+        if not -count <= number < count:
+            raise IndexError(f"{name} must lie in {-count} … {count - 1}, got {number}")
+    chosen = tuple(number % count for number in numbers)
+    if not chosen or len(set(chosen)) < len(chosen):
+        raise ValueError(f"{name} must name at least one and none twice, got {list(numbers)}")
+    return chosen
+
+
+def _labels(frontend: FrontEnd, raw: Any, length: int) -> tuple[str, ...]:
+    """Return what each position is called: by its front-end, by its token, or by its number."""
+    found: Sequence[str] = ()
+    name_positions = getattr(frontend, "position_labels", None)
+    if name_positions is not None:
+        found = name_positions(raw)
+    elif isinstance(frontend.vectorizer, TextVectorizer):
+        found = text_labels(frontend.vectorizer, raw)
+    return tuple(found) if len(found) == length else tuple(map(str, range(length)))
+
+
+def _own_edges(batch: SequenceBatch, place: int) -> Tensor | None:
+    """Return the edges of one sequence, local to it, on the CPU. Shape: (2, E), or None."""
+    if batch.edge_index is None:
+        return None
+    start = sum(batch.packing.lengths[:place])
+    own = batch.sequence_ids[batch.edge_index[0]] == place
+    return (batch.edge_index[:, own] - start).cpu()
