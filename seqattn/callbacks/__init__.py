@@ -7,8 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from seqattn.callbacks.attention_maps import AttentionMaps as AttentionMaps
+    from seqattn.callbacks.exponential_average import ExponentialAverage as ExponentialAverage
 
-_HOMES = {"AttentionMaps": "seqattn.callbacks.attention_maps"}
+_HOMES = {
+    "AttentionMaps": "seqattn.callbacks.attention_maps",
+    "ExponentialAverage": "seqattn.callbacks.exponential_average",
+}
 
 __all__ = sorted(_HOMES)  # pyright: ignore[reportUnsupportedDunderAll]
 

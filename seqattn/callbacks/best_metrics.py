@@ -20,6 +20,12 @@ class BestMetrics(QuietCallback):
         self.values: dict[str, float] = {}
         self._score: float | None = None
 
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Forget the metrics of an earlier run whose best checkpoint is gone."""
+        checkpoint = trainer.checkpoint_callback
+        if isinstance(checkpoint, ModelCheckpoint) and not checkpoint.best_model_path:
+            self.values, self._score = {}, None
+
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Take the metrics over if this validation is the best so far."""
         checkpoint = trainer.checkpoint_callback

@@ -34,12 +34,25 @@ class BestCheckpoint(ModelCheckpoint):
             enable_version_counter=False,
             save_on_train_epoch_end=False if monitor else None,
         )
+        self._loaded: Path | None = None
+
+    def on_load_checkpoint(
+        self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Note where the checkpoint lies; Lightning hands over the state after this."""
+        self._loaded = Path(trainer.ckpt_path) if trainer.ckpt_path else None
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Copy the earlier run's best checkpoint here, with its score."""
+        """Copy the earlier run's best checkpoint here, with its score.
+
+        It lies beside the loaded checkpoint, wherever the run has been moved since, or where it
+        was written. Without the file the score is worth nothing and is dropped.
+        """
         assert self.dirpath is not None
-        own, old = Path(self.dirpath) / "best.ckpt", Path(state_dict["best_model_path"])
-        if not old.is_file():
+        own, written = Path(self.dirpath) / "best.ckpt", Path(state_dict["best_model_path"])
+        beside = [self._loaded.with_name("best.ckpt")] if self._loaded and written.name else []
+        old = next((path for path in (*beside, written) if path.is_file()), None)
+        if old is None:
             return
         _copy(old, own)
         self.best_model_path = self.kth_best_model_path = str(own)
@@ -75,7 +88,7 @@ class LastCheckpoint(ModelCheckpoint):
 
 
 class AverageCheckpoint(QuietCallback):
-    """Writes ``average.ckpt``: the mean of the weights after each of the last validations.
+    """Writes ``average.ckpt``: the mean of the weights at the last validations and at the end.
 
     The file is a checkpoint like any other for validate, test, predict and `seqattn.load`. It
     holds no optimiser, for a mean of weights is no state of training to go on from. The kept
@@ -92,23 +105,33 @@ class AverageCheckpoint(QuietCallback):
         if last < 1:
             raise ValueError(f"last must be at least 1, got {last}")
         self._kept: deque[dict[str, Tensor]] = deque(maxlen=last)
+        self._kept_step = -1
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Keep the weights, on the host."""
-        if trainer.state.fn == "fit" and not trainer.sanity_checking and trainer.is_global_zero:
-            state = pl_module.state_dict()
-            self._kept.append({name: value.detach().cpu().clone() for name, value in state.items()})
+        if trainer.state.fn == "fit" and not trainer.sanity_checking:
+            self._keep(trainer, pl_module)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write the mean beside the other checkpoints."""
-        if trainer.log_dir is None:
+        directory = trainer.log_dir  # asks every process, so every process must ask
+        if directory is None:
             return
-        path = Path(trainer.log_dir) / "checkpoints" / "average.ckpt"
+        self._keep(trainer, pl_module)  # training may stop between two validations
+        path = Path(directory) / "checkpoints" / "average.ckpt"
         checkpoint = trainer._checkpoint_connector.dump_checkpoint(weights_only=True)
         if trainer.is_global_zero and self._kept:
             checkpoint["state_dict"] = mean_state(list(self._kept))
             path.parent.mkdir(parents=True, exist_ok=True)
             trainer.strategy.save_checkpoint(checkpoint, path)
+
+    def _keep(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Keep the weights of this step, once."""
+        if not trainer.is_global_zero or self._kept_step == trainer.global_step:
+            return
+        self._kept_step = trainer.global_step
+        state = pl_module.state_dict()
+        self._kept.append({name: value.detach().cpu().clone() for name, value in state.items()})
 
 
 def mean_state(states: list[dict[str, Tensor]]) -> dict[str, Any]:

@@ -6,13 +6,13 @@ import json
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TextIO
 
-import numpy as np
 from lightning.pytorch import LightningModule, Trainer
-from torch import Tensor
 
 from seqattn.batch import Example, SequenceBatch
+from seqattn.callbacks.array_archive import ArrayArchive, merge_archives
+from seqattn.callbacks.conllu_writer import conllu_block, require_tags, words_of
 from seqattn.callbacks.quiet import QuietCallback
 from seqattn.data.module import SequenceData
 from seqattn.errors import DataError
@@ -29,7 +29,8 @@ class PredictionWriter(QuietCallback):
     and renames the whole file into place: a file that is there is complete.
 
     Args:
-        format: ``conllu`` writes ``predictions.conllu`` too, tags in the column UPOS.
+        format: ``conllu`` writes ``predictions.conllu`` too, tags in the column UPOS. Its tokens
+            are the front-end's; a tab or line break inside one becomes a space.
         hidden_states: also write these encoder layers of each example to ``hidden_states.npz``,
             by key, as (number of layers, L, D); 0 is the encoder's input, -1 the last layer.
     """
@@ -38,15 +39,32 @@ class PredictionWriter(QuietCallback):
         self.format = format
         self.hidden_states = hidden_states
         self._directory = Path()
-        self._part: Any = None
-        self._states: dict[str, Any] = {}
+        self._part: TextIO | None = None
+        self._states: ArrayArchive | None = None
+        self._words: dict[str, list[str]] = {}
 
     def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Open this process's part."""
+        """Check what can be known beforehand, and open this process's part.
+
+        Raises:
+            ValueError: if the encoder has not such a layer, or there is no text for CoNLL-U.
+            DataError: if two examples share a key, or a source has no words for CoNLL-U.
+        """
+        head: Any = pl_module
+        examples = _predict_examples(trainer)
+        require_distinct([example.key for example in examples or ()])
+        if self.hidden_states is not None:
+            _require_layers(self.hidden_states, len(head.encoder.layers))
+        if self.format == "conllu":
+            if examples is None:
+                raise ValueError("format=conllu needs a SequenceData, got another data module")
+            vectorizer = head.frontend.vectorizer
+            self._words = {example.key: words_of(example, vectorizer) for example in examples}
         self._directory = Path(trainer.log_dir or trainer.default_root_dir)
         self._directory.mkdir(parents=True, exist_ok=True)
         self._part = self._part_path(trainer.global_rank).open("w", encoding="utf-8")
-        self._states = {}
+        if self.hidden_states is not None:
+            self._states = ArrayArchive(self._state_path(trainer.global_rank))
 
     def on_predict_batch_end(
         self,
@@ -57,59 +75,76 @@ class PredictionWriter(QuietCallback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        """Write one line per sequence of the batch."""
+        """Write one line per sequence of the batch, and its hidden states.
+
+        Raises:
+            DataError: if CoNLL-U is wanted and a prediction is not one label per token.
+        """
+        assert self._part is not None
         for key, prediction in zip(batch.keys, outputs, strict=True):
-            row = {"key": key, "prediction": prediction}
-            self._part.write(json.dumps(row, ensure_ascii=False) + "\n")
-        if self.hidden_states is not None:
+            if self.format == "conllu":
+                require_tags(key, self._words[key], prediction)
+            self._part.write(_line(key, prediction))
+        if self._states is not None:
             head: Any = pl_module
-            states = batch_states(head, batch, self.hidden_states)
-            self._states |= dict(zip(batch.keys, map(_to_numpy, states), strict=True))
+            for key, states in zip(
+                batch.keys, batch_states(head, batch, self.hidden_states), strict=True
+            ):
+                self._states.write(key, states.float().numpy())
 
     def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Merge the parts on rank 0."""
-        self._part.close()
-        if self.hidden_states is not None:
-            np.savez(self._state_path(trainer.global_rank), **self._states)
-            self._states = {}
+        self._close()
         trainer.strategy.barrier("predictions")
         if trainer.is_global_zero:
             self._merge(trainer)
 
+    def on_exception(
+        self, trainer: Trainer, pl_module: LightningModule, exception: BaseException
+    ) -> None:
+        """Close the parts; they stay, and no file that looks complete."""
+        self._close()
+
+    def _close(self) -> None:
+        for file in (self._part, self._states):
+            if file is not None:
+                file.close()
+        self._part = self._states = None
+
     def _merge(self, trainer: Trainer) -> None:
         parts = [self._part_path(rank) for rank in range(trainer.world_size)]
         found = {row["key"]: row["prediction"] for part in parts for row in _rows(part)}
-        examples = list(_predict_examples(trainer, list(found)))
-        require_complete([example.key for example in examples], list(found))
-        lines = (
-            json.dumps({"key": e.key, "prediction": found[e.key]}, ensure_ascii=False) + "\n"
-            for e in examples
-        )
-        _write(self._directory / "predictions.jsonl", lines)
+        examples = _predict_examples(trainer)
+        keys = list(found) if examples is None else [example.key for example in examples]
+        require_complete(keys, list(found))
+        _write(self._directory / "predictions.jsonl", (_line(key, found[key]) for key in keys))
         if self.format == "conllu":
-            blocks = (conllu_block(example, found[example.key]) for example in examples)
+            blocks = (conllu_block(key, self._words[key], found[key]) for key in keys)
             _write(self._directory / "predictions.conllu", blocks)
         if self.hidden_states is not None:
-            self._merge_states(trainer, [example.key for example in examples])
+            states = [self._state_path(rank) for rank in range(trainer.world_size)]
+            merge_archives(states, keys, self._directory / "hidden_states.npz")
         for part in parts:
             part.unlink()
-
-    def _merge_states(self, trainer: Trainer, keys: Sequence[str]) -> None:
-        paths = [self._state_path(rank) for rank in range(trainer.world_size)]
-        files = [np.load(path) for path in paths]
-        merged = {key: next(file[key] for file in files if key in file) for key in keys}
-        np.savez(self._directory / "hidden_states.part.npz", **merged)
-        os.replace(
-            self._directory / "hidden_states.part.npz", self._directory / "hidden_states.npz"
-        )
-        for path in paths:
-            path.unlink()
 
     def _part_path(self, rank: int) -> Path:
         return self._directory / f"predictions.{rank}.part"
 
     def _state_path(self, rank: int) -> Path:
-        return self._directory / f"hidden_states.{rank}.npz"
+        return self._directory / f"hidden_states.{rank}.part"
+
+
+def require_distinct(keys: Sequence[str]) -> None:
+    """Check that no two examples share a key.
+
+    Raises:
+        DataError: naming a key that occurs twice.
+    """
+    seen: set[str] = set()
+    for key in keys:
+        if key in seen:
+            raise DataError("keys of the prediction set must differ, got this one twice", key=key)
+        seen.add(key)
 
 
 def require_complete(expected: Sequence[str], found: Sequence[str]) -> None:
@@ -118,45 +153,32 @@ def require_complete(expected: Sequence[str], found: Sequence[str]) -> None:
     Raises:
         DataError: naming a key that occurs twice, is missing, or belongs to no example.
     """
-    seen: set[str] = set()
-    for key in expected:
-        if key in seen:
-            raise DataError("keys of the prediction set must differ, got this one twice", key=key)
-        seen.add(key)
-    predicted = set(found)
+    require_distinct(expected)
+    known, predicted = set(expected), set(found)
     for key in expected:
         if key not in predicted:
             raise DataError("every example must be predicted, this one was not", key=key)
     for key in found:
-        if key not in seen:
+        if key not in known:
             raise DataError("a prediction must belong to an example of the set", key=key)
 
 
-def conllu_block(example: Example, tags: Sequence[str]) -> str:
-    """Return one CoNLL-U sentence with the tags in the column UPOS.
-
-    Raises:
-        DataError: if there is not one tag for each token.
-    """
-    source = example.source
-    tokens = source.split() if isinstance(source, str) else list(source)
-    if not isinstance(tags, list) or len(tags) != len(tokens):
-        raise DataError(
-            f"format=conllu needs one label per token, got {tags!r} for {len(tokens)} tokens",
-            key=example.key,
-        )
-    rows = [f"# sent_id = {example.key}", f"# text = {' '.join(map(str, tokens))}"]
-    for number, (token, tag) in enumerate(zip(tokens, tags, strict=True), start=1):
-        rows.append("\t".join([str(number), str(token), "_", tag, *["_"] * 6]))
-    return "\n".join(rows) + "\n\n"
+def _require_layers(layers: Sequence[int], depth: int) -> None:
+    for layer in layers:
+        if not -depth - 1 <= layer <= depth:
+            raise ValueError(
+                f"hidden_states must list layers in {-depth - 1} … {depth}, got {layer}"
+            )
 
 
-def _predict_examples(trainer: Trainer, keys: Sequence[str]) -> Iterator[Example]:
-    """Yield the examples in input order; of a stranger's data module, the keys as they came."""
+def _predict_examples(trainer: Trainer) -> list[Example] | None:
+    """Return the examples in input order; None of a stranger's data module."""
     data = getattr(trainer, "datamodule", None)
-    if isinstance(data, SequenceData):
-        return iter(data.examples("predict"))
-    return iter([Example(None, key=key) for key in keys])
+    return data.examples("predict") if isinstance(data, SequenceData) else None
+
+
+def _line(key: str, prediction: Any) -> str:
+    return json.dumps({"key": key, "prediction": prediction}, ensure_ascii=False) + "\n"
 
 
 def _rows(path: Path) -> Iterator[dict[str, Any]]:
@@ -172,7 +194,3 @@ def _write(path: Path, blocks: Iterator[str]) -> None:
         file.flush()
         os.fsync(file.fileno())
     os.replace(part, path)
-
-
-def _to_numpy(states: Tensor) -> Any:
-    return states.float().numpy()

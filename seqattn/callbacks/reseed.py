@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import torch
 from lightning.pytorch import LightningModule, Trainer
 
 from seqattn.callbacks.quiet import QuietCallback
+from seqattn.seeds import derive_seed
 
 
 class Reseed(QuietCallback):
@@ -19,7 +17,7 @@ class Reseed(QuietCallback):
 
     The number counts the micro-batches of all processes, so that two processes draw what one
     process with two accumulated batches draws, and a resumed run what the straight one would.
-    This file is the only place of the library that touches the global generators.
+    Nothing else in the library changes the state of the global generators.
     """
 
     def __init__(self) -> None:
@@ -34,28 +32,7 @@ class Reseed(QuietCallback):
     ) -> None:
         """Seed the generators of every device."""
         number = batch_idx * trainer.world_size + trainer.global_rank
-        seed = mix(self._seed, trainer.current_epoch, number)
+        seed = derive_seed(self._seed, trainer.current_epoch, number)
         torch.default_generator.manual_seed(seed)  # 1 µs; torch.manual_seed takes 100
         if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
             torch.cuda.manual_seed(seed)
-
-
-@contextmanager
-def seeded(name: str) -> Iterator[None]:
-    """Draw inside as the seed of `seed_everything` and a name say, and leave no trace outside.
-
-    Without `seed_everything` nothing changes.
-    """
-    seed = os.environ.get("PL_GLOBAL_SEED")
-    if seed is None:
-        yield
-        return
-    with torch.random.fork_rng():
-        torch.manual_seed(mix(int(seed), name))
-        yield
-
-
-def mix(*parts: int | str) -> int:
-    """Return a 63-bit seed that depends on every part and on their order."""
-    text = ",".join(map(str, parts)).encode("utf-8", "surrogatepass")
-    return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "big") >> 1

@@ -56,6 +56,11 @@ class SafeWandbLogger(WandbLogger):
         self.run = run
         self._failed = False
 
+    @property
+    def works(self) -> bool:
+        """Whether nothing has failed so far."""
+        return not self._failed
+
     def attempt(self, action: Callable[[], object]) -> None:
         """Do something with W&B; after one failure do nothing any more."""
         if self._failed:
@@ -81,8 +86,12 @@ class SafeWandbLogger(WandbLogger):
         """Leave the run open: fit may be followed by more; :meth:`finish` closes it."""
 
     def finish(self) -> None:
-        """Write everything out and close the run."""
-        self.attempt(self.run.finish)
+        """Write everything out and close the run, also one that failed: W&B allows one at a time."""
+        if not self._failed:
+            self.attempt(self.run.finish)
+            return
+        with contextlib.suppress(Exception):
+            self.run.finish()
 
 
 def start_run(
@@ -128,8 +137,9 @@ def close_failed_run() -> None:
 class WandbTables(QuietCallback):
     """Logs sample predictions and the confusion matrix of each validation to W&B.
 
-    The matrix is counted from the outputs that the validation computes anyway. A head without
-    class labels, or with several labels per item, has none.
+    The matrix is counted from the outputs that the validation computes anyway, of heads with at
+    most 64 classes that are given with the data. Several labels per item, and symbols that a
+    language model predicts of its own text, have none. What fails here never stops the run.
 
     Args:
         samples: validation examples that are shown with their predictions, the first ones.
@@ -142,39 +152,66 @@ class WandbTables(QuietCallback):
         if samples < 0:
             raise ValueError(f"samples must not be negative, got {samples}")
         self.samples = samples
+        self._is_wanted = False
         self._counts: Tensor | None = None
+        self._failure: Exception | None = None
         self._hook: RemovableHandle | None = None
 
     def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Listen to the head's outputs."""
-        self._counts = None
+        self._forget()
         # Every process counts if the logger is W&B's on rank 0, since the counts are reduced.
-        wanted = trainer.strategy.broadcast(bool(_loggers(trainer)))
-        labels = getattr(pl_module, "labels", ())
-        if wanted and labels and not trainer.sanity_checking:
-            self._counts = torch.zeros(len(labels), len(labels), dtype=torch.int64)
+        works = any(logger.works for logger in _loggers(trainer))
+        self._is_wanted = trainer.strategy.broadcast(works) and not trainer.sanity_checking
+        classes = number_of_classes(pl_module)
+        if self._is_wanted and 0 < classes <= _LARGEST_MATRIX:
+            self._counts = torch.zeros(classes, classes, dtype=torch.int64)
             self._hook = pl_module.register_forward_hook(self._count)
-
-    def _count(self, module: torch.nn.Module, inputs: Any, output: Any) -> None:
-        targets = output.batch.targets
-        if self._counts is None or not isinstance(targets, Tensor) or targets.is_floating_point():
-            return
-        matrix = confusion(output.logits, targets, output.batch.labelled)
-        self._counts = self._counts.to(matrix.device) + matrix
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Log both tables."""
-        if self._hook is None:
+        if not self._is_wanted:
             return
-        self._hook.remove()
-        self._hook = None
-        assert self._counts is not None
-        counts = trainer.strategy.reduce(self._counts.to(pl_module.device), reduce_op="sum")
-        rows = self._sample_rows(trainer, pl_module) if trainer.is_global_zero else []
+        counts, failure = self._reduced(trainer, pl_module), self._failure
+        self._forget()
         for logger in _loggers(trainer):
-            logger.attempt(partial(_log_matrix, logger, pl_module, counts, trainer))
-            if rows:
-                logger.attempt(partial(_log_samples, logger, rows, trainer))
+            logger.attempt(partial(_raise_if, failure))
+            if counts is not None and counts.any():
+                logger.attempt(partial(_log_matrix, logger, pl_module, counts, trainer))
+            logger.attempt(partial(self._log_samples, logger, pl_module, trainer))
+
+    def on_exception(
+        self, trainer: Trainer, pl_module: LightningModule, exception: BaseException
+    ) -> None:
+        """Stop listening."""
+        self._forget()
+
+    def _count(self, module: torch.nn.Module, inputs: Any, output: Any) -> None:
+        try:
+            targets = output.batch.targets
+            assert self._counts is not None
+            if isinstance(targets, Tensor) and not targets.is_floating_point():
+                matrix = confusion(output.logits, targets, output.batch.labelled)
+                self._counts = self._counts.to(matrix.device) + matrix
+        except Exception as error:
+            self._failure = error
+
+    def _reduced(self, trainer: Trainer, pl_module: LightningModule) -> Tensor | None:
+        """Return the counts of all processes; None where one of them could not count."""
+        if self._counts is None:
+            return None
+        failed = self._counts.new_tensor([int(self._failure is not None)])
+        own = torch.cat([self._counts.flatten(), failed]).to(pl_module.device)
+        total = trainer.strategy.reduce(own, reduce_op="sum")
+        assert isinstance(total, Tensor)
+        return None if total[-1] else total[:-1].view_as(self._counts)
+
+    def _log_samples(
+        self, logger: SafeWandbLogger, pl_module: LightningModule, trainer: Trainer
+    ) -> None:
+        rows = self._sample_rows(trainer, pl_module)
+        if rows:
+            _log_rows(logger, rows, trainer)
 
     def _sample_rows(self, trainer: Trainer, pl_module: LightningModule) -> list[list[str]]:
         data = getattr(trainer, "datamodule", None)
@@ -185,6 +222,12 @@ class WandbTables(QuietCallback):
         found = head.predict_step(head.collate(examples).to(head.device), 0)
         pairs = zip(examples, found, strict=True)
         return [[e.key, str(e.source), str(e.target), str(prediction)] for e, prediction in pairs]
+
+    def _forget(self) -> None:
+        if self._hook is not None:
+            self._hook.remove()
+        self._hook = self._counts = self._failure = None
+        self._is_wanted = False
 
 
 class WandbArtifacts(QuietCallback):
@@ -206,15 +249,26 @@ class WandbArtifacts(QuietCallback):
                     logger.attempt(partial(_log_artifact, logger, path, alias))
 
 
+def number_of_classes(module: LightningModule) -> int:
+    """Return V of a head whose classes are given with the data; 0 of any other module.
+
+    A language model makes its targets from the source: they are symbols, no classes.
+    """
+    is_given = getattr(getattr(module, "target_vectorizer", None), "needs_raw", False)
+    return len(getattr(module, "labels", ())) if is_given else 0
+
+
 def confusion(logits: Tensor, targets: Tensor, labelled: Tensor | None = None) -> Tensor:
     """Count how often each class (row) was predicted as each (column).
 
     Shape:
-        logits (N, V); targets (N,), negative ones are left out; labelled (N,) bool or None;
-        returns (V, V) int64.
+        logits (N, V); targets (N,), negative ones are left out; labelled (N,) bool, or anything
+        of another shape, which says nothing about these targets; returns (V, V) int64.
     """
     classes = logits.shape[1]
-    kept = targets >= 0 if labelled is None else (targets >= 0) & labelled
+    kept = targets >= 0
+    if labelled is not None and labelled.shape == targets.shape:
+        kept = kept & labelled
     cells = targets[kept] * classes + logits.argmax(-1)[kept]
     return torch.bincount(cells, minlength=classes * classes).view(classes, classes)
 
@@ -223,23 +277,26 @@ def _loggers(trainer: Trainer) -> list[SafeWandbLogger]:
     return [logger for logger in trainer.loggers if isinstance(logger, SafeWandbLogger)]
 
 
+def _raise_if(failure: Exception | None) -> None:
+    if failure is not None:
+        raise failure
+
+
 def _log_matrix(
     logger: SafeWandbLogger, module: LightningModule, counts: Any, trainer: Trainer
 ) -> None:
     import wandb
 
     labels: list[str] = list(module.labels)  # type: ignore[arg-type]
-    every = len(labels) <= _LARGEST_MATRIX
     table = counts.tolist()
-    cells = [(a, p) for a, row in enumerate(table) for p, n in enumerate(row) if n or every]
-    rows = [[labels[a], labels[p], table[a][p]] for a, p in cells]
+    rows = [[labels[a], labels[p], n] for a, row in enumerate(table) for p, n in enumerate(row)]
     found = wandb.Table(columns=["Actual", "Predicted", "nPredictions"], data=rows)
     fields = {name: name for name in ("Actual", "Predicted", "nPredictions")}
     plot = wandb.plot_table("wandb/confusion_matrix/v1", found, fields, {"title": "Confusion"})
     logger.run.log({"val/confusion_matrix": plot, "trainer/global_step": trainer.global_step})
 
 
-def _log_samples(logger: SafeWandbLogger, rows: list[list[str]], trainer: Trainer) -> None:
+def _log_rows(logger: SafeWandbLogger, rows: list[list[str]], trainer: Trainer) -> None:
     import wandb
 
     table = wandb.Table(columns=["key", "source", "target", "prediction"], data=rows)

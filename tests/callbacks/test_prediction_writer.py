@@ -3,8 +3,11 @@ from pathlib import Path
 import pytest
 from lightning.pytorch import Trainer
 
-from seqattn.batch import Example
-from seqattn.callbacks.prediction_writer import PredictionWriter, conllu_block, require_complete
+from seqattn.callbacks.prediction_writer import (
+    PredictionWriter,
+    require_complete,
+    require_distinct,
+)
 from seqattn.errors import DataError
 
 
@@ -21,19 +24,9 @@ def test_an_incomplete_set_is_refused(expected: list[str], found: list[str], rul
         require_complete(expected, found)
 
 
-def test_a_sentence_of_conllu_has_ten_columns() -> None:
-    block = conllu_block(Example(["New York", "sleeps"], key="s1"), ["PROPN", "VERB"])
-    assert block == (
-        "# sent_id = s1\n# text = New York sleeps\n"
-        "1\tNew York\t_\tPROPN\t_\t_\t_\t_\t_\t_\n"
-        "2\tsleeps\t_\tVERB\t_\t_\t_\t_\t_\t_\n\n"
-    )
-
-
-@pytest.mark.parametrize("tags", [["X"], {"label": "y"}])
-def test_conllu_needs_one_tag_per_token(tags: object) -> None:
-    with pytest.raises(DataError, match="format=conllu needs one label per token"):
-        conllu_block(Example(["a", "b"], key="s"), tags)  # type: ignore[arg-type]
+def test_keys_must_differ() -> None:
+    with pytest.raises(DataError, match="'a': keys of the prediction set must differ"):
+        require_distinct(["a", "b", "a"])
 
 
 def test_a_run_that_ends_early_leaves_no_predictions_file(tmp_path: Path) -> None:
@@ -42,5 +35,5 @@ def test_a_run_that_ends_early_leaves_no_predictions_file(tmp_path: Path) -> Non
     )
     writer = PredictionWriter()
     writer.on_predict_start(trainer, None)  # type: ignore[arg-type]
-    writer._part.close()
+    writer.on_exception(trainer, None, KeyboardInterrupt())  # type: ignore[arg-type]
     assert not (tmp_path / "predictions.jsonl").exists()
