@@ -40,9 +40,7 @@ def contests(*, quick: bool = False) -> Iterator[Contest]:
     yield block_contest("9 edges beside full, ZINC-like", _molecules(4 * count), 2.15, dim, 1.6)
 
 
-def edge_contest(
-    name: str, lengths: list[int], degree: float, dim: int, target: float
-) -> Contest:
+def edge_contest(name: str, lengths: list[int], degree: float, dim: int, target: float) -> Contest:
     """Return a race of one attention layer, forward and backward, its input's gradient included."""
     graphs, x, probe = _draw(lengths, degree, dim)
     weight = graphs.edge_weight.requires_grad_()
@@ -78,9 +76,7 @@ def edge_contest(
     )
 
 
-def block_contest(
-    name: str, lengths: list[int], degree: float, dim: int, target: float
-) -> Contest:
+def block_contest(name: str, lengths: list[int], degree: float, dim: int, target: float) -> Contest:
     """Return a race of a block with edges and full attention side by side."""
     graphs, x, probe = _draw(lengths, degree, dim)
     weight = graphs.edge_weight.requires_grad_()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import pickle
+import re
 import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -40,6 +41,12 @@ _TRAINING_ARGUMENTS = frozenset(
         "kernel",
     }
 )
+
+# What may differ besides between front-ends that share vocabulary and weights: their layout.
+_LAYOUT_ARGUMENTS = frozenset({"begin", "max_tokens", "token_length", "embedding_norm"})
+
+# What an evaluation counts; no knowledge of the model.
+_METERS = ("metrics.", "mean_losses.", "unseen.")
 
 
 @dataclass(frozen=True)
@@ -91,6 +98,10 @@ class SavedHead:
         for name in ("spec", "vectorizers", "state_dict"):
             if not isinstance(found.get(name), Mapping):
                 raise ValueError(f"{path} must hold {name}, got {type(found.get(name)).__name__}")
+        if not isinstance(found["spec"].get("init_args"), Mapping):
+            raise ValueError(f"{path} must hold a spec with init_args, got {sorted(found['spec'])}")
+        if not isinstance(found["vectorizers"].get("source"), Mapping):
+            raise ValueError(f"{path} must hold the state of the source vectorizer, got none")
         return cls(path, found["spec"], found["vectorizers"], found["state_dict"])
 
     @staticmethod
@@ -102,9 +113,11 @@ class SavedHead:
             "vectorizers": head.vectorizer_states(),
         }
 
-    def has_part(self, argument: str, part: Recorded) -> bool:
-        """Return whether the head was given such a part, training arguments aside."""
-        return not _differences(self.spec["init_args"].get(argument), part.spec, argument)
+    def has_frontend(self, frontend: Recorded) -> bool:
+        """Return whether a front-end makes the same vocabulary and layers, of whatever layout."""
+        ignored = _TRAINING_ARGUMENTS | _LAYOUT_ARGUMENTS
+        saved = self.spec["init_args"].get("frontend")
+        return not _differences(saved, frontend.spec, "frontend", ignored)
 
     def require_same_architecture(self, spec: Spec) -> None:
         """Check that a configured head is the saved one, training arguments aside.
@@ -112,7 +125,7 @@ class SavedHead:
         Raises:
             ValueError: naming every key that differs, with both values.
         """
-        differences = list(_differences(self.spec, spec, "model"))
+        differences = _differences(self.spec, spec, "model", _TRAINING_ARGUMENTS)
         if differences:
             raise ValueError(
                 f"the model must be that of the checkpoint {self.path}, got "
@@ -128,7 +141,7 @@ class SavedHead:
             ValueError: naming the vectorizer that differs.
         """
         for name, state in head.vectorizer_states().items():
-            if state != self.vectorizers[name]:
+            if state != self.vectorizers.get(name):
                 raise ValueError(
                     f"the {name} vocabulary must be that of {self.path}, got another: "
                     "make the head with seqattn.load, or fit on the same data"
@@ -149,11 +162,12 @@ class SavedHead:
                     f"{saved.get(name)} in the file and {own.get(name)} in the model"
                 )
 
-    def restore(self, trust: Sequence[str] = ()) -> TaskHead:
+    def restore(self, trust: str | Sequence[str] = ()) -> TaskHead:
         """Return the head with its vocabulary, labels and weights.
 
         Raises:
-            ValueError: if a class is not trusted, or the weights do not fit.
+            ValueError: if a class is not trusted, a part's arguments or a vectorizer's state are
+                not its own, or the weights do not fit.
         """
         spec = {**self.spec, "init_args": {**self.spec["init_args"], "init_from": None}}
         head: TaskHead = build(spec, trust)
@@ -166,7 +180,7 @@ class SavedHead:
 def load(
     path: str | Path,
     *,
-    trust: Sequence[str] = (),
+    trust: str | Sequence[str] = (),
     task: str | None = None,
     map_location: str = "cpu",
 ) -> TaskHead:
@@ -174,14 +188,15 @@ def load(
 
     Args:
         path: a ``.ckpt`` that the Trainer wrote.
-        trust: modules, packages or class paths of your own that may be imported for it.
+        trust: modules, packages or class paths of your own that may be imported for it; one name,
+            or several.
         task: which head of a multi-task checkpoint.
         map_location: device of the weights.
 
     Raises:
         FileNotFoundError: if there is no such file.
-        ValueError: if it is truncated, no checkpoint of seqattn, holds more than plain data, names
-            a class that is neither imported nor trusted, or has no such task.
+        ValueError: if it is truncated or damaged, no checkpoint of seqattn, holds more than plain
+            data, names a class that is neither imported nor trusted, or has no such task.
     """
     if task is not None:
         raise ValueError(f"task is for checkpoints of several tasks, got {task!r} for {path}")
@@ -192,9 +207,10 @@ def transfer_weights(saved: SavedHead, head: TaskHead) -> None:
     """Take every weight that has the same name and shape; log what was taken and what not.
 
     Front-end weights are taken only where the vocabulary is the same, and never those of the
-    output layer where the labels are not: their rows would stand for something else.
+    output layer where the labels are not: their rows would stand for something else. The log has
+    the parts at level INFO, and every parameter at level DEBUG.
     """
-    own = head.state_dict()
+    own = {name: w for name, w in head.state_dict().items() if not name.startswith(_METERS)}
     skipped = _foreign_prefixes(saved, head)
     taken = {
         name: weight
@@ -202,23 +218,18 @@ def transfer_weights(saved: SavedHead, head: TaskHead) -> None:
         if name in own and own[name].shape == weight.shape and not name.startswith(skipped)
     }
     head.load_state_dict(taken, strict=False)
-    left = sorted(own.keys() - taken.keys())
-    log.info(
-        "init_from %s: took %d of %d tensors (%s); new: %s",
-        saved.path,
-        len(taken),
-        len(own),
-        _summary(sorted(taken)),
-        _summary(left),
-    )
+    new = [name for name in own if name not in taken]
+    sentence = "init_from %s: took %d of %d tensors (%s); new: %s"
+    log.info(sentence, saved.path, len(taken), len(own), _summary(list(taken)), _summary(new))
+    for name in own:
+        log.debug("init_from %s: %s %s", saved.path, "took" if name in taken else "new:", name)
 
 
 def _foreign_prefixes(saved: SavedHead, head: TaskHead) -> tuple[str, ...]:
-    states = head.vectorizer_states()
-    prefixes = ["metrics.", "mean_losses."]
-    if states["source"] != saved.vectorizers["source"]:
-        prefixes.append("frontend.")
-    if states.get("target") != saved.vectorizers.get("target"):
+    own_target, target = head.vectorizer_states().get("target"), saved.vectorizers.get("target")
+    is_foreign = not head.frontend.vectorizer.has_vocabulary_of(saved.vectorizers["source"])
+    prefixes = ["frontend."] if is_foreign else []
+    if own_target != target or (is_foreign and not own_target):  # its labels are the symbols
         prefixes.append("output.")
     return tuple(prefixes)
 
@@ -229,38 +240,65 @@ def _summary(names: Sequence[str]) -> str:
     for name in names:
         part = name.partition(".")[0]
         counts[part] = counts.get(part, 0) + 1
-    return ", ".join(f"{part} ({count})" for part, count in counts.items()) or "nothing"
+    return ", ".join(f"{part} ({count})" for part, count in sorted(counts.items())) or "nothing"
 
 
 def _load_safely(path: Path, map_location: str) -> Mapping[str, Any]:
-    if path.stat().st_size == 0 or not zipfile.is_zipfile(path):
+    if not _is_archive(path):
         with path.open("rb") as file:
             start = file.read(2)
         kind = "truncated" if start == b"PK" or not start else "no checkpoint of torch"
         raise ValueError(f"the checkpoint must be a whole file, got {str(path)!r}: it is {kind}")
+    _require_undamaged(path)
     try:
         loaded: Mapping[str, Any] = torch.load(path, map_location=map_location, weights_only=True)
     except pickle.UnpicklingError as error:
+        name = re.search(r"GLOBAL (\S+)", str(error))
+        found = f"the object {name[1]}" if name else "other objects"
         raise ValueError(
             f"the checkpoint must hold plain data only, got {str(path)!r}, "
-            f"which holds other objects and was not opened ({str(error).splitlines()[0]})"
+            f"which holds {found} and was not opened"
         ) from None
     except (RuntimeError, EOFError, KeyError, zipfile.BadZipFile) as error:
-        first = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ValueError(
-            f"the checkpoint must be a whole file, got {str(path)!r}: it is damaged ({first})"
-        ) from None
+        raise _damaged(path, error) from None
     return loaded
 
 
-def _differences(old: Any, new: Any, key: str) -> list[tuple[str, Any, Any]]:
-    """List the keys at which two specifications differ, training arguments aside."""
+def _is_archive(path: Path) -> bool:
+    try:
+        return zipfile.is_zipfile(path)
+    except zipfile.BadZipFile:  # its last bytes look like those of one
+        return False
+
+
+def _require_undamaged(path: Path) -> None:
+    """Compare every record with its checksum, which torch writes and does not look at."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            record = archive.testzip()
+    except Exception as error:  # a damaged directory makes zipfile stumble in any of many ways
+        raise _damaged(path, error) from None
+    if record is not None:
+        raise _damaged(path, ValueError(f"the checksum of {record} is another"))
+
+
+def _damaged(path: Path, error: Exception) -> ValueError:
+    first = str(error).splitlines()[0] if str(error) else type(error).__name__
+    return ValueError(
+        f"the checkpoint must be a whole file, got {str(path)!r}: it is damaged ({first})"
+    )
+
+
+def _differences(
+    old: Any, new: Any, key: str, ignored: frozenset[str]
+) -> list[tuple[str, Any, Any]]:
+    """List the keys at which two specifications differ, ignored arguments aside."""
     if not (isinstance(old, Mapping) and isinstance(new, Mapping)):
         return [] if old == new else [(key, old, new)]
     found: list[tuple[str, Any, Any]] = []
-    for name in sorted({*old, *new} - _TRAINING_ARGUMENTS):
+    for name in sorted({*old, *new} - ignored):
         inner = key if name == "init_args" else f"{key}.{name}"
-        found += _differences(old.get(name), new.get(name), inner)
+        found += _differences(old.get(name), new.get(name), inner, ignored)
     return found
 
 

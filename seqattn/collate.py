@@ -24,11 +24,19 @@ class Collator:
     Args:
         source: vectorizer of the front-end.
         target: vectorizer of the head's targets; None where the head has none.
+        max_length: positions that the encoder takes of one sequence; None for any number.
     """
 
-    def __init__(self, source: Vectorizer, target: TargetVectorizer | None = None) -> None:
+    def __init__(
+        self,
+        source: Vectorizer,
+        target: TargetVectorizer | None = None,
+        *,
+        max_length: int | None = None,
+    ) -> None:
         self.source = source
         self.target = target
+        self.max_length = max_length
 
     def __call__(self, items: Sequence[Item]) -> SequenceBatch:
         """Return the packed batch. No items give the empty batch, B = 0.
@@ -56,8 +64,20 @@ class Collator:
         )
 
     def length(self, example: Example) -> int:
-        """Return the positions that an example takes of the token budget."""
-        return self.source.length(example.source)
+        """Return the positions that an example takes of the token budget.
+
+        Raises:
+            DataError: if its source breaks a rule, or has more positions than the encoder takes;
+                names its key.
+        """
+        with _naming(example.key):
+            length = self.source.length(example.source)
+            if self.max_length is not None and length > self.max_length:
+                raise ValueError(
+                    f"length must be at most the encoder's max_length = {self.max_length}, its "
+                    f"learned positions, got {length}: raise it, or choose another position"
+                )
+        return length
 
     def _vectorize(self, example: Example, draw: int | None, key: str) -> Vectorized:
         with _naming(key):

@@ -10,9 +10,7 @@ import torch
 from torch import Tensor
 
 from seqattn.batch import Example, SequenceBatch
-from seqattn.collate import Collator
 from seqattn.data.sampler import TokenBatchSampler
-from seqattn.errors import DataError
 
 if TYPE_CHECKING:
     from seqattn.heads.base import TaskHead
@@ -102,7 +100,7 @@ def _batches(
     collate = head.collate
     examples = [Example(source, key=str(index)) for index, source in enumerate(raw)]
     budget = batch_tokens or _BATCH_TOKENS
-    lengths = [_length(collate, example) for example in examples]
+    lengths = [collate.length(example) for example in examples]
     sampler = TokenBatchSampler(lengths, budget, shuffle=False)
     was_training = head.training
     head.eval()
@@ -114,13 +112,6 @@ def _batches(
                 yield indices, batch.to(head.device)
     finally:
         head.train(was_training)
-
-
-def _length(collate: Collator, example: Example) -> int:
-    try:
-        return collate.length(example)
-    except (ValueError, TypeError) as error:
-        raise DataError(str(error), key=example.key) from error
 
 
 def _check_settings(head: TaskHead, settings: Mapping[str, Any]) -> None:

@@ -67,23 +67,31 @@ def class_path(cls: type) -> str:
     return f"{cls.__module__}.{cls.__qualname__}"
 
 
-def build(spec: Mapping[str, Any], trust: Iterable[str] = ()) -> Any:
+def build(spec: Mapping[str, Any], trust: str | Iterable[str] = ()) -> Any:
     """Make the part that a specification describes, its recorded arguments included.
 
     Args:
         spec: what :attr:`Recorded.spec` gave.
         trust: modules, packages or class paths that may be imported for it. Classes of seqattn
-            and classes that are imported already need no trust.
+            and classes that are imported already need no trust. One name, or several.
 
     Raises:
-        ValueError: if a class is neither known nor trusted, or is not a recorded part.
+        ValueError: if a class is neither known nor trusted, or is not a recorded part, or does not
+            take the arguments.
     """
     if spec.keys() != {"class_path", "init_args"}:
         raise ValueError(f"a part's spec must hold class_path and init_args, got {sorted(spec)}")
-    trust = tuple(trust)
+    if not isinstance(spec["init_args"], Mapping):
+        raise ValueError(f"init_args must be a mapping, got {spec['init_args']!r}")
+    trust = (trust,) if isinstance(trust, str) else tuple(trust)
     cls = resolve(str(spec["class_path"]), trust)
     arguments = {name: _from_plain(value, trust) for name, value in spec["init_args"].items()}
-    return cls(**arguments)
+    try:
+        return cls(**arguments)
+    except TypeError as error:
+        raise ValueError(
+            f"init_args must be arguments of {spec['class_path']}, got {sorted(arguments)}: {error}"
+        ) from error
 
 
 def resolve(path: str, trust: tuple[str, ...] = ()) -> type:

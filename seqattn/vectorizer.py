@@ -71,6 +71,17 @@ class Vectorizer(ABC):
     def load_state(self, state: dict[str, Any]) -> None:
         """Take what :meth:`state` gave."""
 
+    def adopt(self, state: dict[str, Any], sources: Iterable[Any]) -> None:
+        """Take the vocabulary of another run's state; fit all that is not vocabulary on sources.
+
+        By default all is vocabulary.
+        """
+        self.load_state(state)
+
+    def has_vocabulary_of(self, state: dict[str, Any]) -> bool:
+        """Return whether weights that were learned with that state mean the same with this one."""
+        return self.state() == state
+
 
 class TargetVectorizer(ABC):
     """Turns raw targets into tensors; sees the vectorized source of the same example."""

@@ -181,8 +181,10 @@ def test_a_plain_pickle_is_refused_and_not_run(tmp_path: Path, protocol: int) ->
 def test_a_checkpoint_with_code_is_refused_and_not_run(checkpoint: str, tmp_path: Path) -> None:
     path, canary = tmp_path / "evil.ckpt", tmp_path / "canary"
     rewritten(checkpoint, path, extra=Canary(canary))
-    with pytest.raises(ValueError, match="must hold plain data only, got .*evil.ckpt'"):
+    rule = r"must hold plain data only, got .*evil.ckpt', which holds the object \w+.system and"
+    with pytest.raises(ValueError, match=rule) as caught:
         seqattn.load(path)
+    assert "weights_only" not in str(caught.value)
     assert not canary.exists()
 
 
@@ -231,9 +233,84 @@ def test_weights_that_do_not_fit_are_refused(checkpoint: str, tmp_path: Path) ->
     content = torch.load(checkpoint, weights_only=True)
     content["state_dict"]["output.bias"] = torch.zeros(99)
     torch.save(content, tmp_path / "x.ckpt")
-    rule = "the weights in .*x.ckpt must fit its model, got size mismatch for output.bias"
+    rule = (
+        r"the weights in .*x.ckpt must fit its model, "
+        r"got output.bias of shape \(99,\) in the file and \(5,\) in the model"
+    )
     with pytest.raises(ValueError, match=rule):
         seqattn.load(tmp_path / "x.ckpt")
+
+
+def test_a_checkpoint_without_weights_is_refused_by_the_trainer(
+    checkpoint: str, tmp_path: Path
+) -> None:
+    content = torch.load(checkpoint, weights_only=True)
+    torch.save({**content, "state_dict": {}}, tmp_path / "x.ckpt")
+    head = seqattn.load(checkpoint)
+    with pytest.raises(ValueError, match="the weights in the checkpoint must fit its model"):
+        trainer().test(head, loader(head, tagged()), ckpt_path=tmp_path / "x.ckpt", verbose=False)
+
+
+@pytest.mark.parametrize("bit", [0, 5])
+def test_a_flipped_bit_is_refused_or_changes_nothing(
+    checkpoint: str, tmp_path: Path, bit: int
+) -> None:
+    content = Path(checkpoint).read_bytes()
+    whole = SavedHead.read(checkpoint)
+    path = tmp_path / "flipped.ckpt"
+    refused = 0
+    for place in [
+        *range(0, len(content), len(content) // 150),
+        *range(len(content) - 60, len(content)),
+    ]:
+        flipped = bytearray(content)
+        flipped[place] ^= 1 << bit
+        path.write_bytes(flipped)
+        try:
+            found = SavedHead.read(path)
+        except ValueError as error:
+            assert "must be a whole file" in str(error)  # noqa: PT017
+            refused += 1
+            continue
+        assert (found.spec, found.vectorizers) == (whole.spec, whole.vectorizers)
+        assert all(torch.equal(found.weights[name], w) for name, w in whole.weights.items())
+    assert refused > 100
+
+
+@pytest.mark.parametrize(
+    ("changes", "rule"),
+    [
+        ({"vectorizers": {}}, "must hold the state of the source vectorizer, got none"),
+        ({"vectorizers": {"source": {}}}, "the state of the source vectorizer must be whole"),
+        ({"spec": {"class_path": "seqattn.TokenLabeling"}}, "must hold a spec with init_args"),
+        ({"spec": {"class_path": "seqattn.TokenLabeling", "init_args": 3}}, "spec with init_args"),
+    ],
+)
+def test_a_damaged_block_is_refused(
+    checkpoint: str, tmp_path: Path, changes: Any, rule: str
+) -> None:
+    with pytest.raises(ValueError, match=rule):
+        seqattn.load(rewritten(checkpoint, tmp_path / "x.ckpt", **changes))
+
+
+def test_a_block_without_labels_is_refused(checkpoint: str, tmp_path: Path) -> None:
+    block = torch.load(checkpoint, weights_only=True)["seqattn"]
+    vectorizers = {"source": block["vectorizers"]["source"]}
+    path = rewritten(checkpoint, tmp_path / "x.ckpt", vectorizers=vectorizers)
+    with pytest.raises(ValueError, match="the state of the target vectorizer must be whole"):
+        seqattn.load(path)
+    head = seqattn.load(checkpoint)
+    with pytest.raises(ValueError, match="the target vocabulary must be that of the checkpoint"):
+        trainer().test(head, loader(head, tagged()), ckpt_path=path, verbose=False)
+
+
+def test_an_unknown_argument_is_refused_by_name(checkpoint: str, tmp_path: Path) -> None:
+    spec = torch.load(checkpoint, weights_only=True)["seqattn"]["spec"]
+    spec["init_args"]["colour"] = "red"
+    path = rewritten(checkpoint, tmp_path / "x.ckpt", spec=spec)
+    rule = "init_args must be arguments of seqattn.TokenLabeling, got .*unexpected .*'colour'"
+    with pytest.raises(ValueError, match=rule):
+        seqattn.load(path)
 
 
 HEAD = """
@@ -261,7 +338,7 @@ def test_a_users_head_is_loaded_when_it_is_trusted(
     assert "loud_head" not in sys.modules
     assert seqattn.load(path, trust=["loud_head"]).predict([["old"]]) == expected
     monkeypatch.delitem(sys.modules, "loud_head")
-    assert seqattn.load(path, trust=["loud_head.Loud"]).predict([["old"]]) == expected
+    assert seqattn.load(path, trust="loud_head.Loud").predict([["old"]]) == expected
 
 
 # --- another architecture, another vocabulary ---------------------------------------------------

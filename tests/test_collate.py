@@ -119,6 +119,14 @@ def test_length_counts_positions_without_vectorizing() -> None:
     assert Collator(Digits()).length(Example("no digits at all")) == 16
 
 
+def test_length_names_the_example_that_the_encoder_cannot_take() -> None:
+    collator = Collator(Digits(), max_length=3)
+    assert collator.length(Example("123", key="train:1")) == 3
+    rule = "example 'train:2': length must be at most the encoder's max_length = 3, .* got 4"
+    with pytest.raises(DataError, match=rule):
+        collator.length(Example("1234", key="train:2"))
+
+
 @pytest.mark.parametrize(
     ("error", "message"),
     [

@@ -13,6 +13,10 @@ from seqattn.vectorizer import Vectorizer
 
 ROOT = Path(__file__).parent.parent
 CONFIGS = sorted((ROOT / "configs").rglob("*.yaml"))
+OVERLAYS = [
+    ROOT / "configs" / f"{name}.yaml" for name in ("average", "bf16", "ddp", "ema", "wandb")
+]
+SMALLEST = ROOT / "configs" / "questions.yaml"
 MODELS = [path for path in CONFIGS if "\nmodel:" in path.read_text("utf-8")]
 WITH_FILES = [path for path in MODELS if "{path: " in path.read_text("utf-8")]
 
@@ -40,25 +44,96 @@ def test_config_makes_its_head_and_readers(path: Path) -> None:
             assert build(completed(reader), trust=["tasks"]).read, split
 
 
+def parsed(capsys: pytest.CaptureFixture[str], *paths: Path) -> Any:
+    """Return what the command makes of stacked configs, which it does not run."""
+    words = [word for path in paths for word in ("--config", str(path))]
+    assert main(["fit", *words, "--trust", "tasks", "--print_config"]) == 0
+    return yaml.safe_load(capsys.readouterr().out)
+
+
 @pytest.mark.parametrize("path", MODELS, ids=lambda path: path.stem)
-@pytest.mark.parametrize(
-    ("key", "misspelt"), [("frontend", "frontent"), ("batch_tokens", "batch_token")]
-)
-def test_config_is_refused_when_a_key_is_misspelt(
+def test_config_is_known_to_the_command(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    given = yaml.safe_load(path.read_text("utf-8"))
+    found = parsed(capsys, path)
+    assert found["model"]["class_path"] == given["model"]["class_path"]
+    assert given["trainer"].items() <= found["trainer"].items()
+
+
+@pytest.mark.parametrize("path", OVERLAYS, ids=lambda path: path.stem)
+def test_overlay_changes_a_config_as_it_says(
+    path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given, found = yaml.safe_load(path.read_text("utf-8")), parsed(capsys, SMALLEST, path)
+    added = given.get("trainer", {}).pop("callbacks+", [])
+    assert added == [
+        {name: callback[name] for name in ("class_path", "init_args")}
+        for callback in found["trainer"]["callbacks"] or []
+    ]
+    for section, values in given.items():
+        assert values.items() <= found[section].items()
+
+
+def test_overlays_stack(capsys: pytest.CaptureFixture[str]) -> None:
+    found = parsed(capsys, SMALLEST, *OVERLAYS)
+    names = [
+        callback["class_path"].rpartition(".")[2] for callback in found["trainer"]["callbacks"]
+    ]
+    assert names == ["AverageCheckpoint", "ExponentialAverage"]
+    assert found["trainer"]["precision"] == "bf16-mixed"
+    assert found["trainer"]["devices"] == 2
+
+
+def misspelt(path: Path, key: str, wrong: str) -> int:
+    """Write wrong.yaml, the config with a misspelt key, and return its line."""
+    text = re.sub(rf"\b{key}:", f"{wrong}:", path.read_text("utf-8"), count=1)
+    Path("wrong.yaml").write_text(text, "utf-8")
+    lines = text.splitlines()
+    return next(number for number, line in enumerate(lines, start=1) if f"{wrong}:" in line)
+
+
+@pytest.mark.parametrize("path", MODELS, ids=lambda path: path.stem)
+@pytest.mark.parametrize(("key", "wrong"), [("frontend", "frontent"), ("train", "trian")])
+def test_config_is_refused_with_the_line_when_a_key_is_misspelt(
     path: Path,
     key: str,
-    misspelt: str,
+    wrong: str,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    text = re.sub(rf"\b{key}:", f"{misspelt}:", path.read_text("utf-8"))
-    Path("wrong.yaml").write_text(text, "utf-8")
+    line = misspelt(path, key, wrong)
     assert main(["fit", "--config", "wrong.yaml", "--trust", "tasks"]) == 2
+    section = "model" if key == "frontend" else "data"
+    rule = f"{section}.{wrong} is not a known key; the nearest valid one is {key!r}"
+    assert capsys.readouterr().err == f"error: wrong.yaml:{line}: {rule}\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "key", "wrong"),
+    [
+        ("average", "last", "lst"),
+        ("bf16", "precision", "precison"),
+        ("ddp", "devices", "device"),
+        ("ema", "decay", "decai"),
+        ("wandb", "artifacts", "artefacts"),
+    ],
+)
+def test_overlay_is_refused_with_the_line_when_a_key_is_misspelt(
+    name: str,
+    key: str,
+    wrong: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    line = misspelt(ROOT / "configs" / f"{name}.yaml", key, wrong)
+    words = ["--config", str(SMALLEST), "--config", "wrong.yaml", "--trust", "tasks"]
+    assert main(["fit", *words]) == 2
     message = capsys.readouterr().err
-    assert misspelt in message
-    assert f"`{key}`" in message or f"'{key}'" in message or key in message.replace(misspelt, "")
+    assert message.startswith(f"error: wrong.yaml:{line}: ")
+    assert message.endswith(f"{wrong} is not a known key; the nearest valid one is {key!r}\n")
 
 
 @pytest.mark.parametrize("path", WITH_FILES, ids=lambda path: path.stem)

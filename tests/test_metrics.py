@@ -230,6 +230,16 @@ def test_multilabel_when_counted_by_hand() -> None:
     assert values["exact_match"].item() == pytest.approx(1 / 2)
 
 
+def test_multilabel_counts_an_unseen_label_only_where_it_occurs() -> None:
+    logits = torch.tensor([[1.0, -1.0], [1.0, -1.0], [-1.0, -1.0]])
+    metrics = multilabel_metrics(2)
+    metrics.update(logits, torch.tensor([[1, 0, 0], [1, 0, -2], [0, 0, 0]]))
+    values = metrics.compute()
+    assert values["accuracy"].item() == pytest.approx(6 / 7)  # 3 rows of 2 labels, and 1 more
+    assert values["macro_f1"].item() == pytest.approx((1 + 0) / 2)  # label 1 is absent
+    assert values["exact_match"].item() == pytest.approx(2 / 3)
+
+
 @any_case
 @given(st.lists(st.tuples(*[st.booleans()] * 6), min_size=1, max_size=8))
 def test_multilabel_equals_torchmetrics_for_any_rows(rows: list[tuple[bool, ...]]) -> None:

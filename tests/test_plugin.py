@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from torch.utils.data import DataLoader
 
 import seqattn
 from seqattn import Encoder, Example, SequenceBatch
+from seqattn.cli import main
 from tests.heads.small_heads import QUIET, encoder, fit, frontend, labelled, loader, tagged, trainer
 
 HEADS = '''
@@ -74,6 +76,21 @@ class Chain(TokenLabeling):
         for row in logits[1:]:
             total = (total[:, None] + self.moves).logsumexp(0) + row
         return total.logsumexp(0) - gold
+
+
+class BestChain(Chain):
+    """The same, and the labels are those of the best path (Viterbi 1967), not each by itself."""
+
+    def decode(self, output, batch) -> list[list[str]]:
+        return [self.path(logits) for logits in output.logits.split(batch.lengths.tolist())]
+
+    def path(self, logits):
+        best, paths = logits[:1].sum(0), [[label] for label in self.labels]
+        for row in logits[1:]:
+            best, before = (best[:, None] + self.moves).max(0)
+            best = best + row
+            paths = [[*paths[i], label] for i, label in zip(before.tolist(), self.labels)]
+        return paths[int(best.argmax())] if len(logits) else []
 '''
 
 DATA = """
@@ -103,6 +120,8 @@ def users(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     (tmp_path / "their_data.py").write_text(DATA)
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["seqattn"])
+    monkeypatch.setenv("WANDB_MODE", "disabled")
     importlib.invalidate_caches()
     yield tmp_path
     for name in ("their_heads", "their_data"):
@@ -163,6 +182,7 @@ def test_a_misspelt_argument_is_refused_by_a_stock_cli(users: Path, capsys: Any)
     [
         ("Focal", tagged(), [["old", "cat"], []], {"gamma": 1.5}),
         ("Chain", tagged(), [["old", "cat"], []], {}),
+        ("BestChain", tagged(), [["old", "cat"], []], {}),
         ("Deep", labelled(), ["a cat", ""], {"pooling": "max"}),
         ("Bigram", [Example("abc"), Example("ca")], ["ab"], {}),
     ],
@@ -201,6 +221,59 @@ def test_chain_loss_is_the_probability_of_all_paths(users: Path) -> None:
     paths = torch.cartesian_prod(*[torch.arange(2)] * 3)
     total = sum(torch.exp(-head.surprise(logits, path)) for path in paths)
     torch.testing.assert_close(total, torch.tensor(1.0))
+
+
+def test_best_chain_is_the_least_surprising_of_all_paths(users: Path) -> None:
+    head = importlib.import_module("their_heads").BestChain(frontend(), encoder())
+    head.fit_vectorizers([["x", "y"]], [["a", "b"]])
+    head.configure_model()
+    for seed in range(5):
+        torch.manual_seed(seed)
+        torch.nn.init.normal_(head.moves)
+        logits = torch.randn(4, 2)
+        paths = torch.cartesian_prod(*[torch.arange(2)] * 4)
+        best = paths[min(range(16), key=lambda i: float(head.surprise(logits, paths[i])))]
+        assert head.path(logits) == [head.labels[number] for number in best]
+
+
+ROWS = [
+    {"tokens": ["old", "cat"], "tags": ["ADJ", "NOUN"], "text": "old cat", "kind": "x"},
+    {"tokens": ["red"], "tags": ["ADJ"], "text": "red", "kind": "y"},
+    {"tokens": ["a", "red", "mat"], "tags": ["DET", "ADJ", "NOUN"], "text": "mat", "kind": "x"},
+]
+
+
+@pytest.mark.parametrize(
+    ("name", "columns", "raw"),
+    [
+        ("Focal", ("tokens", "tags"), [["old", "cat"]]),
+        ("Deep", ("text", "kind"), ["old cat", "red"]),
+        ("Bigram", ("text", None), ["re"]),
+        ("BestChain", ("tokens", "tags"), [["old", "cat"], []]),
+    ],
+)
+def test_a_users_head_runs_by_its_class_path_in_the_command(
+    users: Path, name: str, columns: tuple[str, str | None], raw: Any
+) -> None:
+    (users / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in ROWS))
+    reader = {
+        "class_path": "seqattn.data.Table",
+        "init_args": {"path": "rows.jsonl", "source": columns[0], "target": columns[1]},
+    }
+    model = config(f"their_heads.{name}")
+    if name == "Bigram":
+        model["init_args"]["frontend"]["init_args"]["begin"] = True
+        model["init_args"]["encoder"]["init_args"]["pattern"] = "causal"
+    data = {"class_path": "seqattn.SequenceData"}
+    data["init_args"] = {split: reader for split in ("train", "val", "test")}  # type: ignore[assignment]
+    content = {"trainer": {"max_epochs": 1, "accelerator": "cpu"}, "model": model, "data": data}
+    (users / "mine.yaml").write_text(yaml.safe_dump(content))
+    assert main(["fit", "--config", "mine.yaml"]) == 0
+    [path] = users.glob("runs/mine/*/checkpoints/best.ckpt")
+    assert main(["test", "--config", "mine.yaml", "--ckpt_path", str(path)]) == 0
+    head = seqattn.load(path)
+    assert type(head).__name__ == name
+    assert len(head.predict(raw)) == len(raw)
 
 
 @pytest.mark.parametrize("workers", [0, 2])

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from seqattn.attention.blocks import HeadRows, block_sizes
+from seqattn.attention.blocks import HeadRows, block_sizes, gather_rows
 from seqattn.attention.byte_mask import draw_kept, drop
 from seqattn.attention.edges import EdgePlaces
 from seqattn.attention.masks import Masks
@@ -61,7 +61,7 @@ class _BlockAttention(torch.autograd.Function):
     ) -> Tensor:
         packing, heads = masks.packing, query.shape[1]
         rows = HeadRows.of(packing, heads)
-        blocks = [x.flatten(0, 1).index_select(0, rows.rows) for x in (query, key, value)]
+        blocks = [gather_rows(x, packing) for x in (query, key, value)]
         mixed = torch.empty_like(blocks[2])
         views = _views((*blocks, mixed), packing, heads)
         scores = _edge_scores(masks, edge_bias, query)
@@ -88,7 +88,7 @@ class _BlockAttention(torch.autograd.Function):
         weights, kept = rest[:count], rest[count:] or [None] * count
         rows = HeadRows.of(packing, heads)
         total = grad.shape[0]
-        grad = grad.flatten(0, 1).index_select(0, rows.rows)
+        grad = gather_rows(grad, packing)
         grad.index_fill_(0, ctx.blind, 0.0)
         results = [torch.empty_like(x) for x in (query, key, value)]
         views = _views((query, key, value, grad, *results), packing, heads)
@@ -100,7 +100,7 @@ class _BlockAttention(torch.autograd.Function):
             else:
                 torch.bmm(drop(share, keep, ctx.threshold).transpose(1, 2), g, out=to_v)
                 change = drop(change, keep, ctx.threshold)
-            change = torch._softmax_backward_data(change, share, -1, share.dtype)
+            _softmax_backward(change, share)
             torch.baddbmm(to_q, change, k, beta=0, alpha=ctx.scale, out=to_q)
             torch.baddbmm(to_k, change.transpose(1, 2), q, beta=0, alpha=ctx.scale, out=to_k)
             changes.append(change.flatten())
@@ -123,8 +123,7 @@ def _edge_scores(masks: Masks, bias: Tensor | None, like: Tensor) -> Sequence[Te
     groups = masks.packing.groups
     parts = torch.split(scores, [group.size * heads * group.length**2 for group in groups])
     return [
-        part.view(-1, group.length, group.length)
-        for part, group in zip(parts, groups, strict=True)
+        part.view(-1, group.length, group.length) for part, group in zip(parts, groups, strict=True)
     ]
 
 
@@ -150,7 +149,13 @@ def _weigh(
     torch.baddbmm(scores, query, key.transpose(1, 2), beta=beta, alpha=scale, out=scores)
     if bias is not None:
         scores.view(count // heads, heads, length, length).add_(bias)
-    return torch.softmax(scores, -1)
+    return torch.softmax(scores, -1, out=scores)
+
+
+def _softmax_backward(grad: Tensor, share: Tensor) -> None:
+    """Turn the gradient of a softmax into that of its scores, in place. Shape: (b H, L, L)."""
+    backward = torch.ops.aten._softmax_backward_data.out
+    backward(grad, share, -1, share.dtype, grad_input=grad)
 
 
 def _views(tensors: Sequence[Tensor], packing: Packing, heads: int) -> list[list[Tensor]]:

@@ -54,6 +54,29 @@ class HeadRows:
         return cls(positions, packed, padding)
 
 
+def gather_rows(x: Tensor, packing: Packing) -> Tensor:
+    """Return packed heads as rows of blocks, in one pass over the memory, without a gradient.
+
+    Query, key and value are mostly slices of one projection: their rows are then read where they
+    lie, in the table of all rows of K numbers.
+
+    Shape:
+        x (T, H, K). returns: (P H, K).
+    """
+    total, heads, width = x.shape
+    rows = HeadRows.of(packing, heads).rows
+    step = x.stride(0)
+    if x.is_contiguous() or step % max(width, 1) or x.stride()[1:] != (width, 1):
+        return x.flatten(0, 1).index_select(0, rows)
+    apart = step // width  # rows of the table from one position to the next
+    table = x.as_strided(((total - 1) * apart + heads, width), (width, 1))
+
+    def find() -> Tensor:
+        return rows // heads * apart + rows % heads
+
+    return table.index_select(0, packing.once(("table_rows", heads, apart), find))
+
+
 def block_sizes(packing: Packing, heads: int) -> list[int]:
     """Return how many rows (b H L) the block of each group has."""
     return [group.size * group.length * heads for group in packing.groups]

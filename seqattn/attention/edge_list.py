@@ -46,15 +46,17 @@ def edge_list_attention(
         returns: (T, H, K_value).
     """
     rows = edges.rows(query.shape[1])
-    if score_vector is None:
-        scores: Tensor = _SampledProduct.apply(_stack(query) * scale, _stack(key), rows)
-    else:
-        scores = _additive_scores(_stack(query), _stack(key), rows, score_vector)
+    extra = bias
     if slopes is not None:
-        scores = scores - _distances(edges, slopes)
-    if bias is not None:
-        scores = scores + bias.flatten()
-    factor = None if multiplier is None else multiplier.flatten()
+        penalty = _distances(edges, slopes)
+        extra = -penalty if bias is None else bias - penalty
+    if score_vector is None:
+        scores: Tensor = _SampledProduct.apply(query.flatten(0, 1), key.flatten(0, 1), rows, scale)
+    else:
+        scores = rows.arrange(_additive_scores(query, key, edges, score_vector))
+    if extra is not None:
+        scores = scores + rows.arrange(extra)
+    factor = None if multiplier is None else rows.arrange(multiplier)
     weights: Tensor = _SegmentSoftmax.apply(scores, factor, rows)
     return _read(F.dropout(weights, dropout) if dropout else weights, value, rows)
 
@@ -65,7 +67,8 @@ def edge_list_aggregate(value: Tensor, weights: Tensor, edges: EdgeList) -> Tens
     Shape:
         value (T, H, K_value); weights (H, E'). returns: (T, H, K_value).
     """
-    return _read(weights.flatten(), value, edges.rows(value.shape[1]))
+    rows = edges.rows(value.shape[1])
+    return _read(rows.arrange(weights), value, rows)
 
 
 def normalize_by_target(weights: Tensor, edges: EdgeList) -> Tensor:
@@ -81,34 +84,25 @@ def normalize_by_target(weights: Tensor, edges: EdgeList) -> Tensor:
 
 
 def _read(weights: Tensor, value: Tensor, rows: SparseRows) -> Tensor:
-    total, heads = value.shape[:2]
-    out: Tensor = _WeightedSum.apply(weights, _stack(value), rows)
-    return out.view(heads, total, value.shape[2]).transpose(0, 1)
-
-
-def _stack(x: Tensor) -> Tensor:
-    """Lay the heads one under the other. Shape: (T, H, K). returns: (H T, K)."""
-    return x.transpose(0, 1).flatten(0, 1)
+    out: Tensor = _WeightedSum.apply(weights, value.flatten(0, 1), rows)
+    return out.view(value.shape)
 
 
 def _distances(edges: EdgeList, slopes: Tensor) -> Tensor:
-    """Return ALiBi's penalty of each entry. Shape: (H E',)."""
+    """Return ALiBi's penalty of each edge. Shape: (H, E')."""
     positions = edges.packing.positions
     gap = positions.index_select(0, edges.source) - positions.index_select(0, edges.target)
-    return (slopes[:, None] * gap.abs().to(slopes.dtype)).flatten()
+    return slopes[:, None] * gap.abs().to(slopes.dtype)
 
 
-def _additive_scores(query: Tensor, key: Tensor, rows: SparseRows, vector: Tensor) -> Tensor:
-    """Return ``vector · tanh(query + key)`` of each entry. Shape: (H E',)."""
-    entries = rows.columns.shape[0] // vector.shape[0]
-    hidden = torch.tanh(query.index_select(0, rows.rows) + key.index_select(0, rows.columns))
-    return (
-        (hidden.view(vector.shape[0], entries, vector.shape[1]) * vector[:, None]).sum(-1).flatten()
-    )
+def _additive_scores(query: Tensor, key: Tensor, edges: EdgeList, vector: Tensor) -> Tensor:
+    """Return ``vector · tanh(query + key)`` of each edge. Shape: (H, E')."""
+    hidden = torch.tanh(query.index_select(0, edges.target) + key.index_select(0, edges.source))
+    return (hidden * vector).sum(-1).T  # from (E', H, K)
 
 
-def _sampled_product(left: Tensor, right: Tensor, rows: SparseRows) -> Tensor:
-    """Return ``left[row] · right[column]`` of each entry. Shape: two of (R, K). returns: (N,)."""
+def _sampled_product(left: Tensor, right: Tensor, rows: SparseRows, scale: float) -> Tensor:
+    """Return ``scale left[row] · right[column]`` of entries. Shape: two of (R, K), returns (N,)."""
     if not rows.columns.shape[0] or not left.shape[1]:
         return left.new_zeros(rows.columns.shape[0])
     exact = left.dtype if left.dtype in (torch.float32, torch.float64) else torch.float32
@@ -121,7 +115,9 @@ def _sampled_product(left: Tensor, right: Tensor, rows: SparseRows) -> Tensor:
             (left.shape[0], right.shape[0]),
             check_invariants=False,
         )
-    product: Tensor = torch.sparse.sampled_addmm(pattern, left.to(exact), right.to(exact).T)
+    product: Tensor = torch.sparse.sampled_addmm(
+        pattern, left.to(exact), right.to(exact).T, alpha=scale
+    )
     return product.values().to(left.dtype)
 
 
@@ -139,19 +135,20 @@ class _SampledProduct(torch.autograd.Function):
     """The dot products of rows that an entry joins, and nothing else of the full product."""
 
     @staticmethod
-    def forward(ctx: Any, query: Tensor, key: Tensor, rows: SparseRows) -> Tensor:
+    def forward(ctx: Any, query: Tensor, key: Tensor, rows: SparseRows, scale: float) -> Tensor:
         ctx.save_for_backward(query, key)
-        ctx.rows = rows
-        return _sampled_product(query, key, rows)
+        ctx.rows, ctx.scale = rows, scale
+        return _sampled_product(query, key, rows, scale)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None]:
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None, None]:
         query, key = ctx.saved_tensors
         rows: SparseRows = ctx.rows
+        grad = grad * ctx.scale
         flipped = grad.index_select(0, rows.flipped_order)
-        to_query = _weighted_sum(grad.contiguous(), key, rows.columns, rows.starts)
+        to_query = _weighted_sum(grad, key, rows.columns, rows.starts)
         to_key = _weighted_sum(flipped, query, rows.flipped_columns, rows.flipped_starts)
-        return to_query, to_key, None
+        return to_query, to_key, None, None
 
 
 class _SegmentSoftmax(torch.autograd.Function):
@@ -196,7 +193,7 @@ class _WeightedSum(torch.autograd.Function):
         weights, value = ctx.saved_tensors
         rows: SparseRows = ctx.rows
         grad = grad.contiguous()
-        to_weights = _sampled_product(grad, value, rows) if ctx.needs_input_grad[0] else None
+        to_weights = _sampled_product(grad, value, rows, 1.0) if ctx.needs_input_grad[0] else None
         flipped = weights.index_select(0, rows.flipped_order)
         to_value = _weighted_sum(flipped, grad, rows.flipped_columns, rows.flipped_starts)
         return to_weights, to_value, None

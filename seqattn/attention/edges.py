@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -54,7 +55,8 @@ class EdgeList:
         if on_host and bool((ranks[1:] > ranks[:-1]).all()):  # sorted and unique
             order = torch.arange(len(ranks))
             return cls(source, target, order, added, packing)
-        ranks, order = ranks.sort()
+        # Half as many bytes sort nearly twice as fast.
+        ranks, order = (ranks.int() if packing.total**2 < 2**31 else ranks).sort()
         if on_host and bool((ranks[1:] == ranks[:-1]).any()):
             raise ValueError(
                 "edge_index must hold every directed edge once, got one twice: "
@@ -114,7 +116,7 @@ class EdgeList:
         return self.dense(seen, False)
 
     def rows(self, heads: int) -> SparseRows:
-        """Return the edges as a sparse matrix, one block per head, made once per head count."""
+        """Return the edges of all heads as a sparse matrix, made once per head count."""
         kept: dict[int, SparseRows] = self.__dict__.setdefault("_rows", {})
         if heads not in kept:
             kept[heads] = SparseRows.from_edges(self, heads)
@@ -148,7 +150,7 @@ class EdgePlaces:
     def from_edges(cls, edges: EdgeList, heads: int) -> EdgePlaces:
         """Look for the edges; waits for the device that holds them."""
         packing, rows = edges.packing, HeadRows.of(edges.packing, heads)
-        starts, diagonal = score_rows(packing, heads)
+        starts, diagonal = packing.once(("score_rows", heads), lambda: score_rows(packing, heads))
         first = packing.offsets.index_select(0, packing.sequence_ids)  # (T,)
         begin = starts.index_select(0, rows.packed).view(-1, heads).T - first  # (H, T)
         slots = begin.index_select(1, edges.target) + edges.source  # (H, E')
@@ -182,22 +184,28 @@ class EdgePlaces:
 
 @dataclass(frozen=True)
 class SparseRows:
-    """H copies of a sparse (T, T) matrix on the diagonal, in compressed row form.
+    """The edges of every head as one sparse matrix in compressed row form.
 
-    The values of its N = H E' entries are (H, E') flat, in the order of the edges.
+    Row t H + h holds what head h of target t reads, column s H + h is head h of source s, so that
+    packed tensors (T, H, K) are its rows as they lie. N = H E' entries.
 
     Args:
         starts: first entry of each row, and N. Shape: (H T + 1,) int64.
         columns: column of each entry. Shape: (N,) int64.
         rows: row of each entry. Shape: (N,) int64.
-        flipped_starts: the same for the transposed matrix.
-        flipped_columns: the same for the transposed matrix.
+        places: entry of each edge for each head. Shape: (H E',) int64, flat in the order of
+            (H, E').
+        order: the inverse of `places`. Shape: (N,) int64.
+        flipped_starts: as `starts`, of the transposed matrix.
+        flipped_columns: as `columns`, of the transposed matrix.
         flipped_order: the entry of this matrix that each entry of the transposed one is.
     """
 
     starts: Tensor
     columns: Tensor
     rows: Tensor
+    places: Tensor
+    order: Tensor
     flipped_starts: Tensor
     flipped_columns: Tensor
     flipped_order: Tensor
@@ -207,26 +215,63 @@ class SparseRows:
         """Sort the edges by source too."""
         total = edges.packing.total
         source, target = edges.source, edges.target
-        by_source = source.argsort(stable=True)
+        by_source = source.int().argsort(stable=True)
+        starts, places = _lay_rows(target, total, heads)
+        flipped_starts, flipped = _lay_rows(source.index_select(0, by_source), total, heads)
+        order = _inverse(places)
+        own = places.view(heads, -1).index_select(1, by_source).flatten()
+        flipped_order = own.index_select(0, _inverse(flipped))
+        columns = _per_head(source, heads).index_select(0, order)
+        rows = _per_head(target, heads).index_select(0, order)
         return cls(
-            starts=_row_starts(target, total, heads),
-            columns=_per_head(source, total, heads),
-            rows=_per_head(target, total, heads),
-            flipped_starts=_row_starts(source.index_select(0, by_source), total, heads),
-            flipped_columns=_per_head(target.index_select(0, by_source), total, heads),
-            flipped_order=_per_head(by_source, len(edges), heads),
+            starts=starts,
+            columns=columns,
+            rows=rows,
+            places=places,
+            order=order,
+            flipped_starts=flipped_starts,
+            flipped_columns=rows.index_select(0, flipped_order),
+            flipped_order=flipped_order,
         )
 
+    def arrange(self, terms: Tensor) -> Tensor:
+        """Return a term of every edge and head as entries. Shape: (H, E'). returns: (N,)."""
+        out: Tensor = _Rearranged.apply(terms, self.order, self.places)
+        return out
 
-def _per_head(index: Tensor, size: int, heads: int) -> Tensor:
-    """Repeat an index for every head's block. Shape: (E',). returns: (H E',)."""
-    shifts = torch.arange(heads, device=index.device) * size
-    return (index + shifts[:, None]).flatten()
+
+class _Rearranged(torch.autograd.Function):
+    """A permutation, whose gradient is its inverse."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, order: Tensor, inverse: Tensor) -> Tensor:
+        ctx.inverse, ctx.shape = inverse, x.shape
+        return x.flatten().index_select(0, order)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
+        return grad.index_select(0, ctx.inverse).view(ctx.shape), None, None
 
 
-def _row_starts(sorted_rows: Tensor, total: int, heads: int) -> Tensor:
-    counts = torch.zeros(total, dtype=torch.int64, device=sorted_rows.device)
+def _per_head(index: Tensor, heads: int) -> Tensor:
+    """Return the row of every head of a position. Shape: (E',). returns: (H E',)."""
+    return (index * heads + torch.arange(heads, device=index.device)[:, None]).flatten()
+
+
+def _lay_rows(sorted_rows: Tensor, total: int, heads: int) -> tuple[Tensor, Tensor]:
+    """Return the first entry of every row (T, H), and the entry of every edge and head."""
+    device = sorted_rows.device
+    counts = torch.zeros(total, dtype=torch.int64, device=device)
     counts.index_add_(0, sorted_rows, torch.ones_like(sorted_rows))
-    starts = torch.zeros(heads * total + 1, dtype=torch.int64, device=sorted_rows.device)
-    torch.cumsum(counts.repeat(heads), 0, out=starts[1:])
-    return starts
+    starts = torch.zeros(heads * total + 1, dtype=torch.int64, device=device)
+    torch.cumsum(counts.repeat_interleave(heads), 0, out=starts[1:])
+    # Before row (t, 0) lie the H entries of every earlier edge: (starts[t, 0] = H * first edge).
+    first = starts[:-1].view(total, heads) - (counts.cumsum(0) - counts)[:, None]  # (T, H)
+    edges = torch.arange(sorted_rows.shape[0], device=device)
+    return starts, (first.T.index_select(1, sorted_rows) + edges).flatten()
+
+
+def _inverse(permutation: Tensor) -> Tensor:
+    inverse = torch.empty_like(permutation)
+    numbers = torch.arange(len(permutation), device=permutation.device)
+    return inverse.scatter_(0, permutation, numbers)

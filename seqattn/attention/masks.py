@@ -95,7 +95,12 @@ class Masks:
     def bias_of_distance(self, number: int) -> Tensor | None:
         """Return the same without what the edges do, and without what they hide."""
         penalty = None if self.slopes is None else self._alibi(number, self.slopes.to(self.like))
-        return penalty if self.sees_edges_only else self._hide(self.visible(number), penalty)
+        if self.sees_edges_only:
+            return penalty
+        if penalty is not None or not self.pattern.is_full:
+            return self._hide(self.visible(number), penalty)
+        key = ("padding_bias", number, self.like.dtype)
+        return self.packing.once(key, lambda: self._hide(self.visible(number), None))
 
     def _hide(self, visible: Tensor | None, added: Tensor | None) -> Tensor | None:
         if visible is None:

@@ -56,8 +56,10 @@ def padded_attention(
     masks = Masks(packing, pattern, slopes, terms, query)
     if score_vector is None and (terms is None or terms.multiplier is None):
         threshold = byte_threshold(dropout)
-        if not query.is_cuda and (threshold is not None or not dropout) and (
-            terms is not None or dropout or packing.max_length < _FUSED_FROM
+        if (
+            not query.is_cuda
+            and (threshold is not None or not dropout)
+            and (terms is not None or dropout or packing.max_length < _FUSED_FROM)
         ):
             return block_attention(query, key, value, masks, scale, threshold)
         if terms is None:

@@ -11,9 +11,9 @@ from torch import Tensor
 class ExponentialAverage(WeightAveraging):
     """Validates and saves an exponential moving average of the weights.
 
-    A constant decay of 0.999 still holds 37 % of the random initial weights after 1,000 steps.
-    Here step n keeps ``min(decay, (1 + n) / (10 + n))`` of the average, which leaves nothing of
-    them after some ten steps and reaches 0.999 at step 8,990.
+    With a constant decay of 0.999 the average still holds 37 % of the first weights after 1,000
+    steps. Here update n, from 0, keeps ``min(decay, (1 + n) / (10 + n))`` of it, which reaches
+    0.999 at n = 8,990: the average forgets about as fast as training goes on.
 
     Args:
         decay: highest share of the average that one step keeps.

@@ -86,7 +86,7 @@ class SafeWandbLogger(WandbLogger):
         """Leave the run open: fit may be followed by more; :meth:`finish` closes it."""
 
     def finish(self) -> None:
-        """Write everything out and close the run, also one that failed: W&B allows one at a time."""
+        """Write everything out and close the run, also a failed one: W&B allows one at a time."""
         if not self._failed:
             self.attempt(self.run.finish)
             return

@@ -43,7 +43,7 @@ class ConfigFiles:
         self.places = [place for path in reversed(self.paths) for place in _places_of(path)]
 
     def find(self, path: Parts) -> Parts | None:
-        """Return the whole path of a key whose path ends so."""
+        """Return the whole path of a key, given with or without `init_args`."""
         place = self._place(path)
         return place.path if place else None
 
@@ -52,21 +52,28 @@ class ConfigFiles:
         place = self._place(path)
         return f"{place.file}:{place.line}: " if place else ""
 
-    def place_of_value(self, key: str, value: str) -> str:
-        """Return ``file:line: `` of the key that holds this value, or of the key alone."""
-        path = tuple(key.split("."))
-        named = [place for place in self.places if _ends_with(place.path, path)]
-        exact = [place for place in named if value and place.value == value]
-        found = (exact or named)[:1]
+    def place_of_value(self, path: Parts, value: str, *, exact: bool = False) -> str:
+        """Return ``file:line: `` of the key that holds this value, or of the key alone.
+
+        Args:
+            path: the whole key, without `init_args`.
+            value: the scalar's text.
+            exact: whether the key alone is not enough.
+        """
+        named = [place for place in self.places if bare(place.path) == path]
+        holding = [place for place in named if value and place.value == value]
+        found = (holding or ([] if exact else named))[:1]
+        return "".join(f"{place.file}:{place.line}: " for place in found)
+
+    def place_of_name(self, class_path: str) -> str:
+        """Return ``file:line: `` of the first key that names a class."""
+        found = [place for place in self.places if place.value == class_path][:1]
         return "".join(f"{place.file}:{place.line}: " for place in found)
 
     def class_path(self, path: Parts) -> str:
         """Return the class that the files name for a part; "" where they name none."""
-        bare = _without_init_args(path)
-        for place in self.places:
-            if place.path[-1] == "class_path" and _without_init_args(place.path[:-1]) == bare:
-                return place.value
-        return ""
+        wanted = (*bare(path), "class_path")
+        return next((place.value for place in self.places if bare(place.path) == wanted), "")
 
     def unnamed_part(self, path: Parts) -> Parts | None:
         """Return the part that an option reaches into though no file names its class."""
@@ -76,24 +83,30 @@ class ConfigFiles:
                 return part
         return None
 
-    def syntax_error(self) -> str | None:
-        """Return what is wrong with the first file that is not YAML."""
+    def fault(self) -> str | None:
+        """Return what is wrong with the first file that is not YAML, or no mapping of mappings."""
         for path in self.paths:
             try:
-                yaml.compose(Path(path).read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
+                text = Path(path).read_text(encoding="utf-8")
+                root = yaml.compose(text, Loader=yaml.SafeLoader)
             except yaml.MarkedYAMLError as error:
                 line = error.problem_mark.line + 1 if error.problem_mark else 1
                 return f"{path}:{line}: the file must be YAML, but {error.problem}"
-            except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+            except (UnicodeDecodeError, yaml.YAMLError) as error:
                 return f"{path}: the file must be YAML in UTF-8, but {error}"
+            except OSError as error:
+                return f"{path}: the config must be a file, but {error.strerror}"
+            if root is None or not isinstance(root, yaml.MappingNode):
+                return f"{path}:1: the file must be a mapping of keys, got {_kind(root)}"
+            for key, value in root.value:
+                if not _may_hold(str(key.value), value):
+                    line = key.start_mark.line + 1
+                    return f"{path}:{line}: {key.value} must be a mapping, got {_kind(value)}"
         return None
 
     def _place(self, path: Parts) -> Place | None:
-        bare = _without_init_args(path)
-        for place in self.places:
-            if _ends_with(place.path, path) or _without_init_args(place.path) == bare:
-                return place
-        return None
+        wanted = bare(path)
+        return next((place for place in self.places if bare(place.path) == wanted), None)
 
 
 def config_paths(arguments: Sequence[str]) -> list[str]:
@@ -104,6 +117,11 @@ def config_paths(arguments: Sequence[str]) -> list[str]:
         if name in ("--config", "-c"):
             found.append(value or "".join(arguments[position + 1 : position + 2]))
     return found
+
+
+def bare(path: Parts) -> Parts:
+    """Return a key without `init_args` and without the ``+`` of what is added to a list."""
+    return tuple(part.removesuffix("+") for part in path if part != "init_args")
 
 
 def constructor_names(class_path: str) -> list[str]:
@@ -142,9 +160,15 @@ def _walk(file: str, node: Any, path: Parts) -> Iterator[Place]:
             yield from _walk(file, item, path)
 
 
-def _ends_with(path: Parts, end: Parts) -> bool:
-    return path[len(path) - len(end) :] == end
+def _may_hold(key: str, value: Any) -> bool:
+    """Return whether a key that must be a mapping is one; a part may be its class alone."""
+    if key in ("model", "data") and isinstance(value, yaml.ScalarNode):
+        return "." in str(value.value)
+    named = ("trainer", "model", "data", "wandb", "predictions")
+    return key not in named or isinstance(value, yaml.MappingNode)
 
 
-def _without_init_args(path: Parts) -> Parts:
-    return tuple(part for part in path if part != "init_args")
+def _kind(node: Any) -> str:
+    if isinstance(node, yaml.ScalarNode):
+        return repr(node.value)
+    return "a list" if isinstance(node, yaml.SequenceNode) else "nothing"

@@ -41,8 +41,13 @@ def default_callbacks(
         config: written into it.
         patience: validations without a better value before training stops; None for never.
         wandb: the tables' size, and whether checkpoints are uploaded.
+
+    Raises:
+        ValueError: if there is patience and nothing to validate.
     """
     validates = has_validation(data) and given["limit_val_batches"] != 0
+    if patience is not None and command == "fit" and not validates:
+        raise ValueError(f"patience needs a validation set, got patience={patience} without one")
     monitor, mode = head.monitor
     found: list[Callback] = [RunFiles(directory, config)]
     if command == "fit":

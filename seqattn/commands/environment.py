@@ -7,6 +7,7 @@ import os
 import sys
 import warnings
 
+LOGGERS = ("lightning.pytorch", "lightning.fabric", "pytorch_lightning")
 _NOISE = (
     r".*WeightAveraging callback with a model that overrides the configure_model.*",
     r".*callbacks used to create the checkpoint need to be provided.*",
@@ -29,14 +30,35 @@ def put_working_directory_first() -> None:
         sys.path.insert(0, here)
 
 
+class StandardError(logging.Handler):
+    """Prints records on whatever standard error is at that moment, in the first process only."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print the message."""
+        from lightning.pytorch.utilities import rank_zero_only  # takes seconds; in use by now
+
+        if getattr(rank_zero_only, "rank", 0) == 0:
+            print(self.format(record), file=sys.stderr)
+
+
 def set_defaults() -> None:
-    """Set what the user has not: no tokenizer threads, which hang in forked workers."""
+    """Set what the user has not: reports are shown, and no tokenizer threads, which may hang.
+
+    What seqattn and the tasks report is shown from level INFO on, unless their loggers have a
+    level or a handler already.
+    """
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    for name in ("seqattn", "tasks"):
+        logger = logging.getLogger(name)
+        if logger.level == logging.NOTSET:
+            logger.setLevel(logging.INFO)
+        if not logger.handlers:
+            logger.addHandler(StandardError())
 
 
 def hush() -> None:
     """Silence Lightning's tips and device lines; errors and other warnings stay."""
-    for name in ("lightning.pytorch", "lightning.fabric", "pytorch_lightning"):
+    for name in LOGGERS:
         logging.getLogger(name).setLevel(logging.WARNING)
     for message in _NOISE:
         warnings.filterwarnings("ignore", message)

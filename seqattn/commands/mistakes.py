@@ -7,9 +7,9 @@ import re
 import sys
 from collections.abc import Sequence
 
-from seqattn.commands.config_files import ConfigFiles, constructor_names
-
-Parts = tuple[str, ...]
+from seqattn.commands.config_files import ConfigFiles, bare, constructor_names
+from seqattn.commands.parser_message import Complaint, Parts, read_complaint
+from seqattn.commands.wanted import choices, wanted
 
 
 class UserMistake(Exception):  # noqa: N818  # it is the user's sentence, not a fault of the program
@@ -29,27 +29,33 @@ class Explainer:
         self.files = files
         self.arguments = list(arguments)
         self.keys = list(keys)
+        names = [word.partition("=")[0] for word in arguments if word.startswith("--")]
+        self.flags = {bare(tuple(name[2:].split("."))): name for name in names}
 
     def explain(self, message: str) -> str:
         """Return the sentence for one message."""
-        unknown = re.search(r"(?:does not accept option|Option) '([^']+)'", message)
-        if unknown:
-            return self._unknown_key(tuple(unknown[1].split(".")))
         unread = re.search(r"unrecognized arguments: (\S+)", message)
         if unread:
             return self._unknown_flag(unread[1])
-        if "following arguments are required" in message:
-            return self._missing(message)
-        if "Problems parsing config" in message or "Unable to load config" in message:
-            return self.files.syntax_error() or _last_line(message)
-        *_, key, body = re.split(r'Parser key "([^"]*)":', f'Parser key "":{message}')
-        return self._wrong_value(key, body) if key else _last_line(message)
+        complaint = read_complaint(message)
+        unknown = re.search(r"(?:does not accept option|Option) '([^']+)'", complaint.body)
+        if unknown:
+            path = (*complaint.key, *unknown[1].split("."))
+            return self._unknown_key(path, complaint.class_path)
+        if "following arguments are required" in complaint.body:
+            return self._missing(complaint)
+        if "Unable to load config" in message and complaint.key:
+            return self._no_mapping(complaint.key, message)
+        return self._wrong_value(complaint) if complaint.key else complaint.last_line
 
-    def _unknown_key(self, key: Parts) -> str:
-        override = self._override(key)
-        if override:
-            return self._unknown_flag(override)
-        return self._no_such_key(self.files.find(key) or self.files.find(key[:1]) or key)
+    # --- keys -------------------------------------------------------------------------------
+
+    def _unknown_key(self, path: Parts, class_path: str) -> str:
+        flag = self.flags.get(bare(path))
+        if flag and not self.files.find(path):
+            return self._unknown_flag(flag)
+        found = self.files.find(path) or self.files.find(path[:1]) or path
+        return self._no_such_key(found, class_path=class_path)
 
     def _unknown_flag(self, flag: str) -> str:
         """Explain an option; jsonargparse may have cut its beginning off."""
@@ -65,22 +71,14 @@ class Explainer:
             )
         return self._no_such_key(path, flag="--")
 
-    def _override(self, key: Parts) -> str | None:
-        """Return the option that names this key, if it is not the config that does."""
-        name = ".".join(key)
-        flags = [word.split("=", 1)[0] for word in self.arguments if word.startswith("--")]
-        matching = [flag for flag in flags if flag.endswith(f".{name}") or flag == f"--{name}"]
-        found_in_file = [flag for flag in matching if self.files.find(tuple(flag[2:].split(".")))]
-        return matching[0] if matching and not found_in_file else None
-
-    def _no_such_key(self, path: Parts, flag: str = "") -> str:
+    def _no_such_key(self, path: Parts, *, flag: str = "", class_path: str = "") -> str:
         depth = next((d for d in range(1, len(path)) if not self._is_valid(path[:d])), len(path))
+        known = constructor_names(class_path) if depth == len(path) else []
         path = path[:depth]
-        valid = self._siblings(path[:-1])
-        near = difflib.get_close_matches(path[-1], valid, n=1, cutoff=0.5)
-        shown = ".".join(part for part in path if part != "init_args")
-        hint = f"the nearest valid one is {near[0]!r}" if near else _offer(valid)
-        return f"{self.files.place(path)}{flag}{shown} is not a known key; {hint}".rstrip("; ")
+        valid = known or self._siblings(path[:-1])
+        shown = ".".join(bare(path))
+        hint = nearest(path[-1], valid) or _offer(valid)
+        return f"{self.files.place(path)}{flag}{shown} is not a known key{hint}"
 
     def _siblings(self, parent: Parts) -> list[str]:
         """Return the keys that may stand beside one another under `parent`."""
@@ -92,36 +90,64 @@ class Explainer:
         return names or constructor_names(self.files.class_path(parent))
 
     def _is_valid(self, path: Parts) -> bool:
-        return path[-1] in ("init_args", "class_path") or path[-1] in self._siblings(path[:-1])
+        name = path[-1].removesuffix("+")
+        return name in ("init_args", "class_path") or name in self._siblings(path[:-1])
 
-    def _missing(self, message: str) -> str:
-        found = re.search(r"arguments are required: ([\w., ]+)", message)
+    def _missing(self, complaint: Complaint) -> str:
+        found = re.search(r"arguments are required: ([\w., ]+)", complaint.body)
         names = found[1].strip().split(", ") if found else []
-        words = [name.split(".", 1)[-1] for name in names]
-        verb = "is" if len(words) == 1 else "are"
-        return f"{' and '.join(words)} {verb} required, but no config and no option gives a value"
+        if not complaint.class_path:
+            words = [name.split(".", 1)[-1] for name in names]
+            return f"{_are(words)} required, but no config and no option gives a value"
+        place = self._place_of_class(complaint.key, complaint.class_path)
+        words = [".".join((*complaint.key, name)) for name in names]
+        return f"{place}{_are(words)} required by {complaint.class_path}"
 
-    def _wrong_value(self, key: str, body: str) -> str:
-        denied = re.search(r"Importing '([^']+)' is not allowed", body)
+    # --- values -----------------------------------------------------------------------------
+
+    def _no_mapping(self, key: Parts, message: str) -> str:
+        found = re.search(r"Unable to load config ['\"](.*)['\"]", message)
+        value = found[1] if found else ""
+        place = self._place_of_value(key, value)
+        return f"{place}{'.'.join(key)} must be a mapping or the path of one, got {value!r}"
+
+    def _wrong_value(self, complaint: Complaint) -> str:
+        key, value = complaint.key, complaint.value
+        denied = re.search(r"Importing '([^']+)' is not allowed", complaint.body)
         if denied:
             return self._denied(denied[1])
-        nested = re.search(r"NestedArg\(key='([^']+)'", body)
+        nested = re.match(r"NestedArg\(key='([^']+)'", value)
         if nested:
-            return self._unknown_flag(f"{key}.{nested[1]}")
-        value = _given_value(body)
-        flagged = any(word.split("=", 1)[0].endswith(key) for word in self.arguments)
-        place = "" if flagged else self.files.place_of_value(key, value)
-        bad_class = re.search(r"given class_path '([^']+)':\s*\n?\s*-?\s*(.+)", body)
-        if bad_class:
-            place = self.files.place_of_value("class_path", bad_class[1]) or place
-            return f"{place}{key} names the class {bad_class[1]!r}: {bad_class[2].strip()}"
-        allowed = _allowed(body)
-        if allowed is None:
-            return f"{place}{key}: {_last_line(body)}"
-        return f"{place}{key} must be {allowed}, got {value!r}"
+            return self._unknown_flag(".".join((*key, nested[1])))
+        shown = ".".join(key)
+        no_path = re.search(r"Expected a dot import path string: (\S+)", complaint.body)
+        name = complaint.class_path or (no_path[1] if no_path else "")
+        if name and not choices(complaint.expected):
+            place = self._place_of_class(key, name)
+            reason = "it must be MODULE.NAME" if no_path else complaint.last_line
+            return f"{place}{shown} names the class {name!r}: {reason}{nearest_class(name)}"
+        place = self._place_of_value(key, value)
+        if not complaint.expected:
+            return f"{place}{shown}: {complaint.last_line}"
+        near = nearest(value, choices(complaint.expected))
+        return f"{place}{shown} must be {wanted(complaint.expected)}, got {value!r}{near}"
+
+    def _place_of_value(self, key: Parts, value: str) -> str:
+        """Return ``file:line: `` unless the command line gives the value."""
+        if key in self.flags:
+            return ""
+        around = any(key[:depth] in self.flags for depth in range(1, len(key)))
+        return self.files.place_of_value(key, value, exact=around)
+
+    def _place_of_class(self, key: Parts, name: str) -> str:
+        if key in self.flags or (*key, "class_path") in self.flags:
+            return ""
+        return self.files.place_of_value(
+            (*key, "class_path"), name, exact=True
+        ) or self._place_of_value(key, name)
 
     def _denied(self, path: str) -> str:
-        place = self.files.place_of_value("class_path", path)
+        place = self.files.place_of_name(path)
         module = path.rpartition(".")[0] or path
         refused = f"{place}the class path {path!r} lies outside the trusted modules"
         if module.partition(".")[0] in sys.stdlib_module_names:
@@ -129,27 +155,29 @@ class Explainer:
         return f"{refused}; if you know who wrote it, add --trust {module}"
 
 
+def nearest(name: str, valid: Sequence[str]) -> str:
+    """Return a hint at the valid name that is most like another, or nothing."""
+    near = difflib.get_close_matches(name, valid, n=1, cutoff=0.5)
+    return f"; the nearest valid one is {near[0]!r}" if near else ""
+
+
+def nearest_class(path: str) -> str:
+    """Return a hint at a class whose name is most like that of a class path, or nothing."""
+    module, _, name = path.rpartition(".")
+    homes = [module] if module in sys.modules else ["seqattn", "seqattn.data"]
+    names = {
+        public: f"{home}.{public}"
+        for home in homes
+        for public in dir(sys.modules.get(home))
+        if public[:1].isupper()
+    }
+    near = difflib.get_close_matches(name, names, n=1)
+    return f"; the nearest valid one is {names[near[0]]!r}" if near else ""
+
+
+def _are(words: Sequence[str]) -> str:
+    return f"{' and '.join(words)} {'is' if len(words) == 1 else 'are'}"
+
+
 def _offer(names: Sequence[str]) -> str:
-    return f"known here: {', '.join(names[:12])}" if names else ""
-
-
-def _last_line(message: str) -> str:
-    lines = [line.strip(" -") for line in message.strip().splitlines() if line.strip(" -")]
-    return lines[-1] if lines else "the command line could not be read"
-
-
-def _given_value(body: str) -> str:
-    found = re.search(r"(?:Given value|Got value): (.*)", body)
-    return found[1].strip() if found else ""
-
-
-def _allowed(body: str) -> str | None:
-    """Return the expected types in words, or None where the message does not say them."""
-    union = re.search(r"Subtypes: \[(.*?)\]\n", body)
-    single = re.search(r"Expected an? (.+?)\. Got value", body)
-    listed = union or single
-    if listed is None:
-        return None
-    words = re.sub(r"<class '(?:[\w.]*\.)?(\w+)'>", r"\1", listed[1])
-    words = re.sub(r"typing\.|collections\.abc\.|lightning\.[\w.]*\.", "", words)
-    return words.replace("NoneType", "null").replace(", null", " or null")
+    return f"; known here: {', '.join(names[:12])}" if names else ""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -65,6 +67,20 @@ class Runs:
         raise ValueError(
             f"ckpt_path={which} must find a valid checkpoint under {self.folder}, got none"
         )
+
+
+def remove_unused(directory: Path) -> None:
+    """Remove the directory of a run that failed before it wrote its config, and empty ones above.
+
+    A run writes its config when everything is made and read; before that only loggers were there.
+    """
+    names = {path.name for path in directory.iterdir()} if directory.is_dir() else {"config.yaml"}
+    if not names <= {"metrics.csv", "wandb"}:
+        return
+    shutil.rmtree(directory, ignore_errors=True)
+    with contextlib.suppress(OSError):  # other runs are there
+        for folder in (directory.parent, directory.parent.parent):
+            folder.rmdir()
 
 
 def config_name(paths: list[str], checkpoint: str | None) -> str:

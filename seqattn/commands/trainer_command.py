@@ -2,28 +2,26 @@
 
 from __future__ import annotations
 
-import dis
+import linecache
 import os
 import sys
-import types
+import traceback
 from collections.abc import Sequence
+from pathlib import Path
 
-import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from seqattn.callbacks.wandb import close_failed_run
-from seqattn.commands import environment, threads
 from seqattn.commands.mistakes import UserMistake
 from seqattn.commands.options import take_values
-from seqattn.commands.run_directory import CHECKPOINT_VARIABLE, DIRECTORY_VARIABLE
+from seqattn.commands.process_settings import process_settings
+from seqattn.commands.run_directory import DIRECTORY_VARIABLE, remove_unused
 from seqattn.commands.training import SequenceCLI
 from seqattn.commands.trust import import_policy
 from seqattn.errors import DataError
 
-_RAISE = dis.opmap["RAISE_VARARGS"]
 _OURS = ("seqattn", "tasks")
-_OWN_VARIABLES = (DIRECTORY_VARIABLE, CHECKPOINT_VARIABLE, "OMP_NUM_THREADS")
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -33,26 +31,25 @@ def run(arguments: Sequence[str]) -> int:
     config name classes of that package; ``--debug`` shows Lightning's messages and tracebacks.
     """
     debug = "--debug" in arguments or os.environ.get("SEQATTN_DEBUG", "") not in ("", "0")
-    if not debug:
-        environment.hush()
-    if not threads.user_set_threads():
-        torch.set_num_threads(threads.usable_cores())
-    variables = {name: os.environ.get(name) for name in _OWN_VARIABLES}
-    try:
-        words, trust = take_values([word for word in arguments if word != "--debug"], "--trust")
-        with import_policy(trust):
-            SequenceCLI(words, trust)
-    except SystemExit as stop:
-        return _exit_code(stop)
-    except Exception as error:
-        close_failed_run()
-        sentence = None if debug else user_mistake(error)
-        if sentence is None:
-            raise
-        print(f"error: {sentence}", file=sys.stderr)
-        return 2
-    finally:
-        _restore(variables)
+    inherited = os.environ.get(DIRECTORY_VARIABLE)
+    with process_settings(debug=debug):
+        try:
+            words = [word for word in arguments if word != "--debug"]
+            words, trust = take_values(words, "--trust")
+            with import_policy(trust):
+                SequenceCLI(words, trust)
+        except SystemExit as stop:
+            return _exit_code(stop)
+        except Exception as error:
+            close_failed_run()
+            made = os.environ.get(DIRECTORY_VARIABLE)
+            if made is not None and made != inherited:
+                remove_unused(Path(made))
+            sentence = None if debug else user_mistake(error)
+            if sentence is None:
+                raise
+            print(f"error: {sentence}", file=sys.stderr)
+            return 2
     return 0
 
 
@@ -79,16 +76,18 @@ def is_user_mistake(error: BaseException) -> bool:
         return True
     if isinstance(error, OSError) and error.filename is not None:
         return True
-    last = error.__traceback__
-    while last is not None and last.tb_next is not None:
-        last = last.tb_next
     kinds = (ValueError, TypeError, OSError, ImportError, ArithmeticError)
-    return isinstance(error, kinds) and last is not None and _is_our_check(last)
+    return isinstance(error, kinds) and _is_our_check(error)
 
 
-def _is_our_check(place: types.TracebackType) -> bool:
-    package = str(place.tb_frame.f_globals.get("__name__", "")).partition(".")[0]
-    return package in _OURS and place.tb_frame.f_code.co_code[place.tb_lasti] == _RAISE
+def _is_our_check(error: BaseException) -> bool:
+    """Return whether a `raise` statement of ours threw an error, and no call within one."""
+    *_, (frame, line) = [(None, 0), *traceback.walk_tb(error.__traceback__)]
+    if frame is None:
+        return False
+    package = str(frame.f_globals.get("__name__", "")).partition(".")[0]
+    text = linecache.getline(frame.f_code.co_filename, line, frame.f_globals)
+    return package in _OURS and text.lstrip().startswith("raise ")
 
 
 def _exit_code(stop: SystemExit) -> int:
@@ -101,10 +100,3 @@ def _exit_code(stop: SystemExit) -> int:
         print(stop.code, file=sys.stderr)
         return 1
     return int(stop.code or 0)
-
-
-def _restore(variables: dict[str, str | None]) -> None:
-    for name, value in variables.items():
-        os.environ.pop(name, None)
-        if value is not None:
-            os.environ[name] = value

@@ -19,6 +19,7 @@ from seqattn.callbacks.wandb import SafeWandbLogger
 from seqattn.checkpoint import SavedHead
 from seqattn.commands.config_files import ConfigFiles, config_paths
 from seqattn.commands.defaults import default_callbacks
+from seqattn.commands.given_config import given_text
 from seqattn.commands.loggers import WandbSettings, make_loggers
 from seqattn.commands.mistakes import Explainer, UserMistake
 from seqattn.commands.report import print_best, print_metrics
@@ -85,6 +86,9 @@ class SequenceCLI(LightningCLI):
 
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
         """Parse, complain in one sentence, and read the checkpoint before anything else runs."""
+        fault = ConfigFiles(config_paths(self.arguments)).fault()
+        if fault:
+            raise UserMistake(fault)
         words = [*self.arguments, *model_of_checkpoint(self.arguments, self.trust)]
         try:
             self.config = parser.parse_args(words)
@@ -176,17 +180,10 @@ class SequenceCLI(LightningCLI):
         """Return the run's configuration as text: as given, and every value in force."""
         command = str(self.config.subcommand)
         parser, chosen = self._subcommand_parsers[command], self.config[command].clone()
-        paths = config_paths(self.arguments)
         chosen.pop("config", None)
-        only_file = len(paths) == 1 and not _has_overrides(self.arguments)
-        given = (
-            Path(paths[0]).read_text(encoding="utf-8")
-            if only_file
-            else parser.dump(chosen, skip_default=True, skip_validation=True)
-        )
         return GivenConfig(
             command=shlex.join(["seqattn", *self.arguments]),
-            given=given,
+            given=given_text(self.arguments),
             resolved=parser.dump(chosen, skip_unset=False, skip_validation=True),
             parent=self.checkpoint,
         )
@@ -269,8 +266,3 @@ def _subparser_settings() -> dict[str, dict[str, Any]]:
         "predict": "Write a checkpoint's predictions, in input order.",
     }
     return {name: {"description": f"{line} {_OWN_OPTIONS}"} for name, line in lines.items()}
-
-
-def _has_overrides(arguments: Sequence[str]) -> bool:
-    names = {word.partition("=")[0] for word in arguments if word.startswith("-")}
-    return bool(names - {"--config", "-c", "--ckpt_path"})

@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-import hashlib
+import logging
 import os
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Literal, Self
+from dataclasses import replace
+from typing import Any, Literal
 
-import numpy as np
 from lightning.pytorch import LightningDataModule, Trainer
-from lightning.pytorch.utilities import rank_zero_info
-from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset
 
 from seqattn.batch import Example
 from seqattn.collate import Collator
+from seqattn.data.measured import Measured
 from seqattn.data.readers.base import Reader
-from seqattn.data.resume import convert_position, resume_training, training_position
+from seqattn.data.resume import convert_position, next_epoch, resume_training, training_position
 from seqattn.data.sampler import Member, TokenBatchSampler
 from seqattn.errors import DataError
+
+log = logging.getLogger(__name__)
 
 Drawn = tuple[Example, int | None]
 """An example with the draw of its augmentation."""
@@ -87,7 +87,7 @@ class SequenceData(LightningDataModule):
         self.seed = seed
         self.too_long = too_long
         self._examples: dict[str, list[Example]] = {}
-        self._measured: dict[str, _Measured] = {}
+        self._measured: dict[str, Measured] = {}
         self._train_sampler: TokenBatchSampler | None = None
         self._resumed: dict[str, Any] | None = None
         self._trainer_shares_out: bool | None = None
@@ -131,7 +131,7 @@ class SequenceData(LightningDataModule):
 
         Raises:
             DataError: if an example of training or validation is too long.
-            ValueError: if the checkpoint was written on other data.
+            ValueError: if the checkpoint was written in the middle of other data.
         """
         sampler = self._sampler("train")
         if self.val is not None:
@@ -178,6 +178,7 @@ class SequenceData(LightningDataModule):
         return {
             "epoch": epoch,
             "batches": batches,
+            "batches_per_epoch": int(self._attached.num_training_batches),
             "world_size": self._train_sampler.world_size,
             "data": self._fingerprint(self._train_sampler),
         }
@@ -214,13 +215,13 @@ class SequenceData(LightningDataModule):
             self._trainer_shares_out = connector.use_distributed_sampler
             connector.use_distributed_sampler = False
 
-    def _measure(self, split: str) -> _Measured:
+    def _measure(self, split: str) -> Measured:
         if split not in self._measured:
-            measured = _Measured.of(self.examples(split), self._collator)
+            measured = Measured.of(self.examples(split), self._collator)
             self._measured[split] = self._treat_too_long(split, measured)
         return self._measured[split]
 
-    def _treat_too_long(self, split: str, measured: _Measured) -> _Measured:
+    def _treat_too_long(self, split: str, measured: Measured) -> Measured:
         fits = measured.lengths <= self.batch_tokens
         count = int((~fits).sum())
         if count == 0 or split == "predict":
@@ -241,9 +242,11 @@ class SequenceData(LightningDataModule):
                 f"batch_tokens must fit at least one training example, got {self.batch_tokens} "
                 f"where the shortest has {measured.lengths.min()}"
             )
-        rank_zero_info(
-            f"dropped {count} of {len(fits)} training examples, "
-            f"which are longer than batch_tokens = {self.batch_tokens}"
+        log.info(
+            "dropped %d of %d training examples, which are longer than batch_tokens = %d",
+            count,
+            len(fits),
+            self.batch_tokens,
         )
         return measured.only(fits)
 
@@ -282,12 +285,9 @@ class SequenceData(LightningDataModule):
             for name, value in now.items()
             if value != then.get(name)
         ]
-        if changes:
-            raise ValueError(
-                "training data must be those of the checkpoint to go on in the middle of them, "
-                f"got {'; '.join(changes)}"
-            )
         position = (state["epoch"], state["batches"])
+        if changes:
+            position = next_epoch(position, state.get("batches_per_epoch"), "; ".join(changes))
         position = convert_position(position, state["world_size"], sampler)
         resume_training(self._attached, sampler, position)
 
@@ -300,30 +300,6 @@ class SequenceData(LightningDataModule):
             "number of examples": len(measured.examples),
             "digest of keys and lengths": measured.digest(),
         }
-
-
-@dataclass(frozen=True)
-class _Measured:
-    """Examples, and the tokens that each takes of the budget."""
-
-    examples: list[Example]
-    lengths: NDArray[np.int64]
-
-    @classmethod
-    def of(cls, examples: list[Example], collate: Collator) -> Self:
-        lengths = [_length(example, collate) for example in examples]
-        return cls(examples, np.array(lengths, dtype=np.int64))
-
-    def only(self, chosen: NDArray[np.bool_]) -> _Measured:
-        pairs = zip(self.examples, chosen.tolist(), strict=True)
-        return _Measured(
-            [example for example, is_chosen in pairs if is_chosen], self.lengths[chosen]
-        )
-
-    def digest(self) -> str:
-        keys = "\0".join(example.key for example in self.examples)
-        content = keys.encode(errors="backslashreplace") + self.lengths.astype("<i8").tobytes()
-        return hashlib.blake2b(content, digest_size=16).hexdigest()
 
 
 def _read(split: str, reader: Reader | None) -> list[Example]:
@@ -341,15 +317,6 @@ def _read(split: str, reader: Reader | None) -> list[Example]:
             f"{split} must hold at least one example, got none from {type(reader).__name__}"
         )
     return examples
-
-
-def _length(example: Example, collate: Collator) -> int:
-    try:
-        return collate.length(example)
-    except DataError:
-        raise
-    except (ValueError, TypeError) as error:
-        raise DataError(str(error), key=example.key) from error
 
 
 class _DrawnExamples(Dataset[Drawn]):

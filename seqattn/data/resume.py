@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 from lightning.pytorch import Trainer
-from lightning.pytorch.utilities import rank_zero_info
 
 from seqattn.data.sampler import TokenBatchSampler
+
+log = logging.getLogger(__name__)
 
 Position = tuple[int, int]
 """``(epoch, micro-batches of it that each process has done)``."""
@@ -70,11 +72,29 @@ def convert_position(position: Position, world_size: int, sampler: TokenBatchSam
             f"the number of processes must divide the {done} micro-batches that are done in "
             f"epoch {epoch}, got {sampler.world_size} (the checkpoint's run had {world_size})"
         )
-    rank_zero_info(
-        f"the checkpoint's run had {world_size} processes, this one has {sampler.world_size}: "
-        "the micro-batches stay the same, but how many an optimiser step takes may not"
+    log.info(
+        "the checkpoint's run had %d processes, this one has %d: "
+        "the micro-batches stay the same, but how many an optimiser step takes may not",
+        world_size,
+        sampler.world_size,
     )
     return epoch, done // sampler.world_size
+
+
+def next_epoch(position: Position, batches_per_epoch: int | None, changes: str) -> Position:
+    """Return where training goes on after a whole epoch of other data; log the changes.
+
+    Raises:
+        ValueError: if the position is in the middle of the epoch.
+    """
+    epoch, done = position
+    if done not in (0, batches_per_epoch):
+        raise ValueError(
+            "training data must be those of the checkpoint to go on in the middle of them, "
+            f"got {changes}"
+        )
+    log.info("the next epoch's training data are not those of the checkpoint: %s", changes)
+    return (epoch + 1 if done else epoch), 0
 
 
 def _epoch_length(trainer: Trainer, batches: int) -> int:

@@ -19,6 +19,9 @@ class FrontEnd(Recorded, nn.Module, ABC):
     """
 
     vectorizer: Vectorizer
+    keeps_positions: bool = True
+    """Whether the encoder sees every position of a source, in order. It is False where sequences
+    are shortened, or have no order: then their lengths say nothing about the encoder's limit."""
 
     @abstractmethod
     def build(self, dim: int) -> None:

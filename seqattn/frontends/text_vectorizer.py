@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from array import array
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
@@ -204,6 +205,22 @@ class TextVectorizer(Vectorizer):
         self.vocabulary.load_state(state)
         self.has_pairs, self.has_tokens = state["has_pairs"], state["has_tokens"]
         self._cache = {}
+
+    def adopt(self, state: dict[str, Any], sources: Iterable[Any]) -> None:
+        """Take the vocabulary of a state, and learn whether there are pairs and token lists.
+
+        Raises:
+            TypeError: if a source is of the wrong kind.
+            ValueError: if it is the state of other units, or there is no source.
+        """
+        self.load_state(state)
+        self.has_pairs = self.has_tokens = False
+        self._cache = {}
+        deque(self._read(sources), maxlen=0)
+
+    def has_vocabulary_of(self, state: dict[str, Any]) -> bool:
+        """Return whether that state has the same symbols, whatever its layout."""
+        return all(state.get(name) == value for name, value in self.vocabulary.state().items())
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave the cache at home when sent to a loader's worker."""

@@ -11,7 +11,6 @@ from torch import Tensor, nn
 from torchmetrics import MeanMetric, MetricCollection
 
 from seqattn.batch import SequenceBatch
-from seqattn.callbacks.reseed import seeded
 from seqattn.checkpoint import SavedHead, load, transfer_weights
 from seqattn.collate import Collator
 from seqattn.frontends.base import FrontEnd
@@ -24,6 +23,7 @@ from seqattn.layers.pooling import LayerMix
 from seqattn.optim import Schedule
 from seqattn.predictions import predict
 from seqattn.recorded import Recorded
+from seqattn.seeds import seeded
 from seqattn.vectorizer import TargetVectorizer, Vectorizer
 
 LayerChoice = int | Literal["last", "mix"]
@@ -44,9 +44,11 @@ class TaskHead(Recorded, TrainedModule, ABC):
         weight_decay: decoupled, on matrices only.
         label_smoothing: of the cross-entropy, in 0 … 1.
         clip_norm: highest norm of the gradient; 0 leaves it as it is.
-        init_from: checkpoint from which every matching weight is taken before training.
+        init_from: checkpoint from which every matching weight is taken before training, and the
+            vocabulary where it is of such a front-end, whatever its layout and dropout.
 
     Raises:
+        TypeError: if `frontend` or `encoder` is none.
         ValueError: if a number is out of its range.
     """
 
@@ -76,6 +78,7 @@ class TaskHead(Recorded, TrainedModule, ABC):
             weight_decay=weight_decay,
             clip_norm=clip_norm,
         )
+        require_parts(frontend, encoder)
         if not 0 <= label_smoothing <= 1:
             raise ValueError(f"label_smoothing must lie in 0 … 1, got {label_smoothing}")
         _require_layer(layer, len(encoder.layers))
@@ -143,7 +146,8 @@ class TaskHead(Recorded, TrainedModule, ABC):
     @property
     def collate(self) -> Collator:
         """The function that makes batches of this head's examples; for any DataLoader."""
-        return Collator(self.frontend.vectorizer, self.target_vectorizer)
+        limit = self.encoder.max_positions if self.frontend.keeps_positions else None
+        return Collator(self.frontend.vectorizer, self.target_vectorizer, max_length=limit)
 
     def encode(self, batch: SequenceBatch) -> tuple[Tensor, SequenceBatch]:
         """Return the vectors that the head reads (T, D), and the batch as the front-end left it."""
@@ -172,9 +176,7 @@ class TaskHead(Recorded, TrainedModule, ABC):
         if self.is_built:
             return
         pretrained = SavedHead.read(self.init_from) if self.init_from else None
-        if pretrained is not None and pretrained.has_part("frontend", self.frontend):
-            self.frontend.vectorizer.load_state(pretrained.vectorizers["source"])
-        self._fit_vectorizers()
+        self._fit_vectorizers(pretrained)
         self._build()
         if pretrained is not None:
             transfer_weights(pretrained, self)
@@ -184,6 +186,7 @@ class TaskHead(Recorded, TrainedModule, ABC):
 
         Raises:
             RuntimeError: if it is built already.
+            ValueError: if the state of a vectorizer is missing or damaged.
         """
         if self.is_built:
             raise RuntimeError("a head must be restored before it is built")
@@ -204,18 +207,26 @@ class TaskHead(Recorded, TrainedModule, ABC):
 
     def _load_states(self, states: Mapping[str, Any]) -> None:
         for name, vectorizer in self._vectorizers().items():
-            vectorizer.load_state(states[name])
+            try:
+                vectorizer.load_state(states[name])
+            except (KeyError, TypeError, AttributeError) as error:
+                raise ValueError(
+                    f"the state of the {name} vectorizer must be whole, got one that is damaged "
+                    f"({type(error).__name__}: {error})"
+                ) from error
 
-    def _fit_vectorizers(self) -> None:
-        """Fit on process 0 and hand the state to the others."""
+    def _fit_vectorizers(self, pretrained: SavedHead | None) -> None:
+        """Fit on process 0, with the vocabulary of like weights; hand the state to the others."""
         if all(vectorizer.is_fitted for vectorizer in self._vectorizers().values()):
             return
         states: dict[str, Any] = {}
         if self.trainer.is_global_zero:
             examples = training_examples(self.trainer)
-            self.fit_vectorizers(
-                [example.source for example in examples], [example.target for example in examples]
-            )
+            sources = [example.source for example in examples]
+            source = self.frontend.vectorizer
+            if pretrained is not None and pretrained.has_frontend(self.frontend):
+                source.adopt(pretrained.vectorizers["source"], sources)
+            self.fit_vectorizers(sources, [example.target for example in examples])
             states = self.vectorizer_states()
         if self.trainer.world_size > 1:
             self._load_states(self.trainer.strategy.broadcast(states))
@@ -309,13 +320,26 @@ class TaskHead(Recorded, TrainedModule, ABC):
 
     @classmethod
     def load_from_checkpoint(  # type: ignore[override]
-        cls, checkpoint_path: str, map_location: str = "cpu", trust: Sequence[str] = ()
+        cls, checkpoint_path: str, map_location: str = "cpu", trust: str | Sequence[str] = ()
     ) -> Self:
         """Return the head of a checkpoint; :func:`seqattn.load` under Lightning's name."""
+        trust = (trust,) if isinstance(trust, str) else trust
         head = load(checkpoint_path, trust=(cls.__module__, *trust), map_location=map_location)
         if not isinstance(head, cls):
             raise TypeError(f"{checkpoint_path} must hold a {cls.__name__}, got {type(head)}")
         return head
+
+
+def require_parts(frontend: FrontEnd, encoder: Encoder) -> None:
+    """Check that a head is given its parts.
+
+    Raises:
+        TypeError: if one is something else.
+    """
+    if not isinstance(frontend, FrontEnd):
+        raise TypeError(f"frontend must be a FrontEnd, got {type(frontend).__name__}")
+    if not isinstance(encoder, Encoder):
+        raise TypeError(f"encoder must be an Encoder, got {type(encoder).__name__}")
 
 
 def _require_layer(layer: LayerChoice, depth: int) -> None:

@@ -11,16 +11,16 @@ from torch import Tensor, nn
 from torchmetrics import Metric, MetricCollection
 
 from seqattn.batch import SequenceBatch
-from seqattn.callbacks.reseed import mix
 from seqattn.errors import DataError
 from seqattn.frontends.base import FrontEnd
 from seqattn.generation.sampling import Step, generate
-from seqattn.heads.base import LayerChoice, Monitor, TaskHead
+from seqattn.heads.base import LayerChoice, Monitor, TaskHead, require_parts
 from seqattn.heads.output import Loss, Output, cross_entropy
 from seqattn.layers.encoder import Encoder
 from seqattn.layers.slots import require_choice
 from seqattn.metrics import Accuracy, BitsPerCharacter, Perplexity
 from seqattn.optim import Schedule
+from seqattn.seeds import derive_seed
 from seqattn.vectorizer import TargetVectorizer, Vectorized
 
 LanguageObjective = Literal["causal", "masked"]
@@ -134,6 +134,7 @@ class LanguageModel(TaskHead):
         init_from: str | None = None,
     ) -> None:
         require_choice("objective", objective, ("causal", "masked"))
+        require_parts(frontend, encoder)
         _require_patterns(encoder, objective)
         _require_last_layer(encoder, objective, layer)
         self.objective: LanguageObjective = objective
@@ -267,7 +268,8 @@ class LanguageModel(TaskHead):
             top_k=top_k,
             top_p=top_p,
             generators=[
-                torch.Generator(symbols.device).manual_seed(mix(seed, key)) for key in batch.keys
+                torch.Generator(symbols.device).manual_seed(derive_seed(seed, key))
+                for key in batch.keys
             ],
             device=symbols.device,
         )

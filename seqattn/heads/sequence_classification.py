@@ -138,7 +138,7 @@ class SequenceClassification(TaskHead):
                 logits, targets, label_smoothing=self.label_smoothing, class_weights=weights
             )
         if self.objective == "multi_label":
-            smooth = targets * (1 - self.label_smoothing) + self.label_smoothing / 2
+            smooth = targets[:, :-1] * (1 - self.label_smoothing) + self.label_smoothing / 2
             each = F.binary_cross_entropy_with_logits(
                 logits, smooth.to(logits.dtype), weight=weights, reduction="none"
             )

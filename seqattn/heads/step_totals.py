@@ -23,7 +23,7 @@ class StepTotals:
         self._since_log: Tensor | None = None
         self._norms: Tensor | None = None
         self._tokens = 0
-        self._started = time.perf_counter()
+        self._started = self._stopped = time.perf_counter()
 
     def add(self, loss: Loss, tokens: int) -> Tensor:
         """Count a micro-batch; return its summed loss, to be multiplied by the accumulation."""
@@ -71,6 +71,10 @@ class StepTotals:
         self._since_log, self._tokens, self._started = None, 0, now
         return values
 
-    def restart_clock(self) -> None:
-        """Leave out the time of a validation."""
-        self._started, self._tokens = time.perf_counter(), 0
+    def stop_clock(self) -> None:
+        """Let the time from now on, that of a validation, not count."""
+        self._stopped = time.perf_counter()
+
+    def start_clock(self) -> None:
+        """Let the time count again."""
+        self._started += time.perf_counter() - self._stopped

@@ -134,7 +134,7 @@ class SequenceLabelVectorizer(LabelVectorizer):
 
 
 class MultiLabelVectorizer(LabelVectorizer):
-    """Any number of label names per sequence."""
+    """Any number of label names per sequence, and how many of them training never had."""
 
     def names(self, target: Any) -> list[str]:
         """Return the labels that hold.
@@ -147,15 +147,19 @@ class MultiLabelVectorizer(LabelVectorizer):
         return [str(label) for label in target]
 
     def __call__(self, raw: Any, source: Vectorized) -> Tensor:
-        """Return 1.0 for every label that holds (V,)."""
-        row = torch.zeros(len(self.labels))
-        known = [number for name in self.names(raw) if (number := self.encode(name)) >= 0]
-        row[known] = 1.0
+        """Return 1 for every label that holds; last, minus the number of unseen ones (V + 1,)."""
+        row = torch.zeros(len(self.labels) + 1, dtype=torch.int64)
+        for number in {name: self.encode(name) for name in self.names(raw)}.values():
+            if number < 0:
+                row[-1] -= 1
+            else:
+                row[number] = 1
         return row
 
     def join(self, rows: Sequence[Tensor]) -> Tensor:
-        """Return the rows of all sequences (B, V)."""
-        return torch.stack(list(rows)) if rows else torch.empty(0, len(self.labels))
+        """Return the rows of all sequences (B, V + 1)."""
+        empty = torch.empty(0, len(self.labels) + 1, dtype=torch.int64)
+        return torch.stack(list(rows)) if rows else empty
 
 
 class NumberVectorizer(TargetVectorizer):

@@ -53,8 +53,6 @@ class TokenLabeling(TaskHead):
         init_from: str | None = None,
     ) -> None:
         require_class_weights(class_weights)
-        if getattr(frontend.vectorizer, "begin", False):
-            raise ValueError("token labeling needs a label for every position, got begin=True")
         self.unseen_labels: Unseen = unseen_labels
         super().__init__(
             frontend,
@@ -69,6 +67,8 @@ class TokenLabeling(TaskHead):
             init_from=init_from,
         )
         self.class_weights = class_weights
+        if getattr(frontend.vectorizer, "begin", False):
+            raise ValueError("token labeling needs a label for every position, got begin=True")
 
     @property
     def monitor(self) -> Monitor:

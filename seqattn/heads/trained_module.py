@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 from lightning.pytorch import Callback, LightningModule
@@ -17,6 +18,7 @@ from seqattn.callbacks.reseed import Reseed
 from seqattn.heads.output import Loss
 from seqattn.heads.run import total_steps
 from seqattn.heads.step_totals import StepTotals
+from seqattn.layers.slots import require_choice
 from seqattn.optim import Schedule, clip_gradients, make_optimizer, make_scheduler
 
 Stage = Literal["train", "val", "test"]
@@ -50,13 +52,12 @@ class TrainedModule(LightningModule, ABC):
     ) -> None:
         super().__init__()
         _require_positive("learning_rate", learning_rate)
-        for name, number in (
-            ("warmup_steps", warmup_steps),
-            ("weight_decay", weight_decay),
-            ("clip_norm", clip_norm),
-        ):
-            if number < 0:
-                raise ValueError(f"{name} must not be negative, got {number}")
+        require_choice("schedule", schedule, get_args(Schedule))
+        if not isinstance(warmup_steps, int) or warmup_steps < 0:
+            raise ValueError(f"warmup_steps must be a whole number from 0 on, got {warmup_steps!r}")
+        for name, number in (("weight_decay", weight_decay), ("clip_norm", clip_norm)):
+            if not 0 <= number < math.inf:
+                raise ValueError(f"{name} must be finite and not negative, got {number}")
         self.learning_rate = learning_rate
         self.schedule: Schedule = schedule
         self.warmup_steps = warmup_steps
@@ -157,9 +158,18 @@ class TrainedModule(LightningModule, ABC):
 
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
         """Log every `log_every_n_steps` optimiser steps, and compute nothing in between."""
-        step = self.trainer.global_step
         every: int = self.trainer.log_every_n_steps  # type: ignore[attr-defined]  # set at runtime
-        if step == self._steps_logged or step % max(every, 1):
+        if self.trainer.global_step % max(every, 1) == 0:
+            self._log_training()
+
+    def on_train_epoch_end(self) -> None:
+        """Log what an epoch, or a run, has left over."""
+        self._log_training()
+
+    def _log_training(self) -> None:
+        """Log the mean over the optimiser steps since the last log, if there are any."""
+        step = self.trainer.global_step
+        if step == self._steps_logged:
             return
         self._steps_logged = step
         self._totals.require_finite(step)
@@ -176,6 +186,10 @@ class TrainedModule(LightningModule, ABC):
         """
         self._totals.require_finite(self.trainer.global_step)
 
+    def on_validation_start(self) -> None:
+        """Leave the validation's time out of the tokens per second."""
+        self._totals.stop_clock()
+
     def validation_step(self, batch: SequenceBatch, batch_idx: int) -> None:
         """Evaluate one batch."""
         self.step(batch, "val")
@@ -187,7 +201,7 @@ class TrainedModule(LightningModule, ABC):
     def on_validation_epoch_end(self) -> None:
         """Log the metrics over the whole validation set."""
         self._log_metrics("val")
-        self._totals.restart_clock()
+        self._totals.start_clock()
 
     def on_test_epoch_end(self) -> None:
         """Log the metrics over the whole test set."""
@@ -203,5 +217,5 @@ def _parameters(optimizer: Optimizer) -> list[Tensor]:
 
 
 def _require_positive(name: str, number: float) -> None:
-    if not number > 0:
-        raise ValueError(f"{name} must be positive, got {number}")
+    if not 0 < number < math.inf:
+        raise ValueError(f"{name} must be positive and finite, got {number}")

@@ -11,7 +11,10 @@ from seqattn.batch import SequenceBatch
 
 
 class UnseenLabels(Metric):
-    """Counts the targets of id -1 of an evaluation stage, over all processes."""
+    """Counts the unseen labels of an evaluation stage, over all processes.
+
+    They are what negative integers among the targets say: -1 for one, -2 for two.
+    """
 
     full_state_update = False
     count: Tensor
@@ -31,10 +34,10 @@ class UnseenLabels(Metric):
         targets = batch.targets
         if not isinstance(targets, Tensor) or targets.is_floating_point():
             return
-        is_unseen = targets < 0
+        unseen = -targets.clamp(max=0)
         if batch.labelled is not None and batch.labelled.shape == targets.shape:
-            is_unseen = is_unseen & batch.labelled
-        self.count = self.count + is_unseen.sum()
+            unseen = unseen * batch.labelled
+        self.count = self.count + unseen.sum()
 
     def compute(self) -> Tensor:
         """Return the count, ()."""

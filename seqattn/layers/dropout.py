@@ -53,20 +53,26 @@ class Dropout(nn.Module):
         """
         threshold = self._threshold(x) if self._is_active else None
         if threshold is None:
-            return residual + self(x)
-        out: Tensor = _DroppedSum.apply(residual, x, threshold)
+            out: Tensor = residual + self(x)
+        else:
+            out = _DroppedSum.apply(residual, x, threshold)
         return out
 
     def relu(self, x: Tensor) -> Tensor:
         """Return ``dropout(relu(x))``; needs no mask for the gradient, the output is one.
 
+        Without gradients x is overwritten.
+
         Shape:
             x: any. returns: the same.
         """
-        threshold = self._threshold(x) if self._is_active else None
+        if not self._is_active:
+            return F.relu(x, inplace=not torch.is_grad_enabled())
+        threshold = self._threshold(x)
         if threshold is None:
-            return self(F.relu(x))
-        out: Tensor = _DroppedRelu.apply(x, threshold)
+            out: Tensor = self(F.relu(x))
+        else:
+            out = _DroppedRelu.apply(x, threshold)
         return out
 
     def extra_repr(self) -> str:

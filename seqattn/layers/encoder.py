@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal, overload
 
@@ -115,9 +115,20 @@ class Encoder(Recorded, nn.Module):
         kernel: KernelName = "auto",
     ) -> None:
         super().__init__()
-        for name, number in (("dim", dim), ("depth", depth), ("heads", heads)):
-            if number < 1:
-                raise ValueError(f"{name} must be at least 1, got {number}")
+        _require_sizes(
+            {
+                "dim": dim,
+                "depth": depth,
+                "heads": heads,
+                "max_length": max_length,
+                "feedforward_dim": feedforward_dim,
+                "head_dim": head_dim,
+                "value_dim": value_dim,
+            }
+        )
+        for name, rate in (("dropout", dropout), ("attention_dropout", attention_dropout)):
+            if not 0 <= rate <= 1:
+                raise ValueError(f"{name} must lie in 0 … 1, got {rate}")
         self.dim = dim
         self.slots = slots_per_layer(
             depth,
@@ -134,7 +145,7 @@ class Encoder(Recorded, nn.Module):
             kernel,
         )
         sizes = AttentionSizes(heads, head_dim, value_dim, attention_dropout, kernel)
-        inner = feedforward_dim or 4 * dim
+        inner = 4 * dim if feedforward_dim is None else feedforward_dim
         self.layers = nn.ModuleList(
             EncoderLayer(dim, slots, sizes, feedforward_dim=inner, dropout=dropout)
             for slots in self.slots
@@ -217,6 +228,14 @@ class Encoder(Recorded, nn.Module):
         return [*states, x] if hidden_states else x
 
     @property
+    def max_positions(self) -> int | None:
+        """Positions that a sequence may have: those of the learned table; None without one."""
+        for added in self.added.values():
+            if isinstance(added, LearnedPositions):
+                return added.table.num_embeddings
+        return None
+
+    @property
     def reads_edges(self) -> bool:
         """Whether any layer reads the batch's edges."""
         return any(slots.reads_edges for slots in self.slots)
@@ -278,6 +297,12 @@ class Encoder(Recorded, nn.Module):
             return x
         out: Tensor = self.added[name](x, packing.positions, longest_position(packing))
         return out
+
+
+def _require_sizes(sizes: Mapping[str, int | None]) -> None:
+    for name, size in sizes.items():
+        if size is not None and (not isinstance(size, int) or size < 1):
+            raise ValueError(f"{name} must be a whole number and at least 1, got {size!r}")
 
 
 def _check_edges(edge_index: Tensor | None, edge_weight: Tensor | None) -> None:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import importlib.util
 import os
+import pty
 import random
+import signal
 import sys
 import warnings
 from collections.abc import Callable, Iterator
@@ -60,6 +64,20 @@ def tiny_config() -> dict[str, object]:
     }
 
 
+def read_until(terminal: int, text: str) -> str:
+    """Return what a terminal shows up to a text, or to its end."""
+    shown = b""
+    with contextlib.suppress(OSError):  # so does a terminal end
+        while (not text or text.encode() not in shown) and (piece := os.read(terminal, 65536)):
+            shown += piece
+    return shown.decode(errors="replace")
+
+
+def read_all(terminal: int) -> str:
+    """Return what a terminal shows until its process ends."""
+    return read_until(terminal, "")
+
+
 @pytest.fixture
 def corpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A working directory with train.conllu, val.conllu and tiny.yaml."""
@@ -83,6 +101,37 @@ def corpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 def run(corpus: Path) -> Run:
     """The command `seqattn`, in this process and in the corpus's directory."""
     return lambda *words: main([str(word) for word in words])
+
+
+@pytest.fixture
+def forked(corpus: Path) -> Iterator[Callable[..., tuple[int, int]]]:
+    """The command in a child process under a terminal of its own: its id and the terminal.
+
+    A fork has everything imported already, which a new interpreter does for seconds.
+    """
+    children: list[int] = []
+
+    def start(*words: object) -> tuple[int, int]:
+        child, terminal = pty.fork()
+        if child == 0:
+            sys.stdin, sys.stdout, sys.stderr = open(0), open(1, "w"), open(2, "w")  # noqa: SIM115
+            # as `python -m seqattn` has them, for the processes that Lightning starts
+            sys.argv = ["seqattn", *map(str, words)]
+            sys.modules["__main__"].__spec__ = importlib.util.find_spec("seqattn.__main__")
+            code = 1
+            try:
+                code = main([str(word) for word in words])
+            finally:
+                sys.stdout.flush()
+                os._exit(code)
+        children.append(child)
+        return child, terminal
+
+    yield start
+    for child in children:
+        with contextlib.suppress(ProcessLookupError, ChildProcessError):
+            os.kill(child, signal.SIGKILL)
+            os.waitpid(child, 0)
 
 
 @pytest.fixture

@@ -1,11 +1,8 @@
 import json
 import os
-import pty
 import socket
 import struct
-import subprocess
-import sys
-import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +14,7 @@ from seqattn.callbacks.metrics_file import MetricsFile
 from seqattn.callbacks.wandb import SafeWandbLogger
 from seqattn.commands import loggers
 from seqattn.commands.loggers import WandbSettings, choose_mode, make_loggers
-from tests.commands.conftest import Run
-
-ROOT = Path(__file__).parents[2]
+from tests.commands.conftest import Run, read_all
 
 
 @pytest.fixture(autouse=True)
@@ -123,11 +118,9 @@ def test_a_server_that_does_not_answer_means_offline_at_once(
         monkeypatch.setenv("WANDB_API_KEY", "x" * 40)
         modes = []
         monkeypatch.setattr(loggers, "start_run", lambda *words: modes.append(words[2]))
-        began = time.monotonic()
         with pytest.warns(UserWarning, match="does not answer.*wandb sync"):
             make_loggers(None, WandbSettings(), tmp_path)
     assert modes == ["offline"]
-    assert time.monotonic() - began < 5
 
 
 def test_a_run_that_fails_later_is_left_alone_after_one_warning(tmp_path: Path) -> None:
@@ -170,6 +163,26 @@ def test_an_offline_run_holds_all_that_a_run_logs(
     assert {"best", "last"} <= aliases
 
 
+@pytest.mark.parametrize("method", ["predict_step", "confusion"])
+def test_tables_that_fail_are_one_warning_and_no_end_of_the_run(
+    method: str, run: Run, corpus: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError("no such table")
+
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    if method == "confusion":
+        monkeypatch.setattr("seqattn.callbacks.wandb.confusion", fail)
+    else:
+        monkeypatch.setattr(seqattn.TokenLabeling, method, fail)
+    with pytest.warns(UserWarning, match="W&B failed .* no such table") as caught:
+        assert run("fit", "--config", "tiny.yaml", "--trainer.max_epochs=2") == 0
+    assert len([found for found in caught if "no such table" in str(found.message)]) == 1
+    directory = next((corpus / "runs" / "tiny").iterdir())
+    assert (directory / "checkpoints" / "best.ckpt").is_file()
+    assert "val/accuracy" in (directory / "metrics.csv").read_text()
+
+
 def model_artifacts(directory: Path) -> list[Any]:
     found = [
         record.request.log_artifact.artifact
@@ -197,22 +210,14 @@ def test_the_resolved_config_reaches_wandb(
     assert values["model"]["init_args"]["encoder"]["init_args"]["position"] == "rotary"
 
 
-def test_nothing_is_asked_under_a_terminal(corpus: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nothing_is_asked_under_a_terminal(
+    forked: Callable[..., tuple[int, int]], corpus: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.delenv("WANDB_MODE", raising=False)
     monkeypatch.delenv("WANDB_SILENT")
-    controller, terminal = pty.openpty()
-    words = [sys.executable, "-m", "seqattn", "fit", "--config", "tiny.yaml"]
-    variables = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "HOME": str(corpus)}
-    process = subprocess.Popen(
-        words, stdin=terminal, stdout=terminal, stderr=terminal, env=variables
-    )
-    os.close(terminal)
-    shown = b""
-    while process.poll() is None or shown == b"":
-        try:
-            shown += os.read(controller, 65536)
-        except OSError:  # the other end is closed
-            break
-    assert process.wait(timeout=60) == 0
-    assert b"Enter your choice" not in shown
-    assert b"best checkpoint" in shown
+    monkeypatch.setenv("HOME", str(corpus))
+    child, terminal = forked("fit", "--config", "tiny.yaml")
+    shown = read_all(terminal)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert "Enter your choice" not in shown
+    assert "best checkpoint" in shown

@@ -4,11 +4,14 @@ from pathlib import Path
 
 import pytest
 
+from seqattn.callbacks.conllu_writer import conllu_block
 from seqattn.commands.trainer_command import is_user_mistake, user_mistake
 from seqattn.errors import DataError
 from tests.commands.conftest import Run
 
 Edit = Callable[[str, str], None]
+ROOT = Path(__file__).parents[2]
+COLUMNS = "'id', 'form', 'lemma', 'upos', 'xpos', 'feats', 'head', 'deprel', 'deps' or 'misc'"
 
 
 def line_of(corpus: Path, text: str) -> int:
@@ -49,13 +52,43 @@ def test_an_unknown_key_of_a_config_gives_its_line_and_the_nearest_valid_one(
 @pytest.mark.parametrize(
     ("old", "new", "rule"),
     [
-        ("units: word", "units: wrd", "units must be Literal['word', 'character', 'subword'], got"),
-        ("learning_rate: 0.02", "learning_rate: fast", "learning_rate must be float, got 'fast'"),
-        ("max_epochs: 1", "max_epochs: [1, x]", "trainer.max_epochs must be int or null, got"),
-        ("seqattn.TextFrontEnd", "seqattn.TextFrontEn", "frontend names the class 'seqattn.Te"),
+        (
+            "units: word",
+            "units: subwrd",
+            "model.frontend.units must be 'word', 'character' or 'subword', got 'subwrd'; "
+            "the nearest valid one is 'subword'",
+        ),
+        (
+            "learning_rate: 0.02",
+            "class_weights: balancd",
+            "model.class_weights must be 'balanced', dict[str, float] or null, got 'balancd'; "
+            "the nearest valid one is 'balanced'",
+        ),
+        (
+            "depth: 1",
+            "pattern: casual",
+            "model.encoder.pattern must be 'full', 'causal', a Pattern or a list of these, "
+            "got 'casual'; the nearest valid one is 'causal'",
+        ),
+        ("dim: 8", "dim: hello", "model.encoder.dim must be int, got 'hello'"),
+        ("depth: 1", "dropout: high", "model.encoder.dropout must be float, got 'high'"),
+        ("max_epochs: 1", "max_epochs: x", "trainer.max_epochs must be int or null, got 'x'"),
+        ("column: upos", "column: nope", f"data.train.column must be {COLUMNS}, got 'nope'"),
+        (
+            "class_path: seqattn.Encoder",
+            "class_path: Encodr",
+            "model.encoder names the class 'Encodr': it must be MODULE.NAME; "
+            "the nearest valid one is 'seqattn.Encoder'",
+        ),
+        (
+            "class_path: seqattn.TextFrontEnd",
+            "class_path: seqattn.TextFrontEn",
+            "model.frontend names the class 'seqattn.TextFrontEn': module 'seqattn' has no "
+            "attribute 'TextFrontEn'; the nearest valid one is 'seqattn.TextFrontEnd'",
+        ),
     ],
 )
-def test_a_wrong_value_of_a_config_gives_its_line_and_what_is_allowed(
+def test_a_wrong_value_gives_what_is_allowed_and_where_it_stands(
     old: str,
     new: str,
     rule: str,
@@ -64,11 +97,55 @@ def test_a_wrong_value_of_a_config_gives_its_line_and_what_is_allowed(
     corpus: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
+    key, value = rule.split()[0], new.split(": ")[1]
+    assert run("fit", "--config", "tiny.yaml", f"--{key}={value}") == 2
+    assert capsys.readouterr().err == f"error: {rule}\n"
     edit(old, new)
     assert run("fit", "--config", "tiny.yaml") == 2
-    message = capsys.readouterr().err
-    assert message.startswith(f"error: tiny.yaml:{line_of(corpus, new)}: {rule}")
-    assert message.count("\n") == 1
+    assert capsys.readouterr().err == f"error: tiny.yaml:{line_of(corpus, new)}: {rule}\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "rule"),
+    [
+        ("trainer: 3\n", "1: trainer must be a mapping, got '3'"),
+        ("# none\ntrainer:\n", "2: trainer must be a mapping, got ''"),
+        ("wandb: hello\n", "1: wandb must be a mapping, got 'hello'"),
+        ("model: 3\n", "1: model must be a mapping, got '3'"),
+        ("data: [1]\n", "1: data must be a mapping, got a list"),
+        ("- 1\n- 2\n", "1: the file must be a mapping of keys, got a list"),
+        ("", "1: the file must be a mapping of keys, got nothing"),
+    ],
+)
+def test_what_is_no_mapping_is_refused_with_its_line(
+    text: str, rule: str, run: Run, corpus: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (corpus / "second.yaml").write_text(text)
+    assert run("fit", "--config", "tiny.yaml", "--config", "second.yaml") == 2
+    assert capsys.readouterr().err == f"error: second.yaml:{rule}\n"
+
+
+def test_a_missing_argument_gives_its_whole_key_and_the_line_of_its_class(
+    run: Run, edit: Edit, corpus: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rule = "path is required by seqattn.data.Conllu\n"
+    assert run("fit", "--config", "tiny.yaml", "--data.test=seqattn.data.Conllu") == 2
+    assert capsys.readouterr().err == f"error: data.test.{rule}"
+    edit("path: val.conllu", "encoding: utf-8")
+    line = line_of(corpus, "encoding") - 2
+    assert run("fit", "--config", "tiny.yaml") == 2
+    assert capsys.readouterr().err == f"error: tiny.yaml:{line}: data.val.{rule}"
+
+
+def test_a_key_of_a_list_item_is_known_by_its_own_class(
+    run: Run, corpus: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = (ROOT / "configs" / "average.yaml").read_text().replace("last:", "lst:")
+    (corpus / "average.yaml").write_text(text)
+    assert run("fit", "--config", "tiny.yaml", "--config", "average.yaml") == 2
+    line = text.splitlines().index("        lst: 5") + 1
+    rule = "trainer.callbacks.lst is not a known key; the nearest valid one is 'last'"
+    assert capsys.readouterr().err == f"error: average.yaml:{line}: {rule}\n"
 
 
 def test_a_config_that_is_no_yaml_gives_the_line(
@@ -101,7 +178,11 @@ def test_an_unknown_option_gives_the_nearest_valid_one(
 @pytest.mark.parametrize(
     ("option", "sentence"),
     [
-        ("--trainer.max_epochs=x", "trainer.max_epochs must be int or null, got 'x'"),
+        ("--trainer=3", "trainer must be a mapping or the path of one, got '3'"),
+        ("--wandb.mode=of", "wandb.mode must be 'auto', 'online', 'offline' or 'disabled', got"),
+        ("--model.encoder.init_args.dim=x", "model.encoder.dim must be int, got 'x'"),
+        ("--model=seqattn.TokenLabelin", "model names the class 'seqattn.TokenLabelin'"),
+        ("--data.val=null --patience=2", "patience needs a validation set, got patience=2"),
         ("--data.test.path=x", "--data.test.path overrides an argument of data.test, which no con"),
         ("--trainer.strategy=no", "trainer: You selected an invalid strategy name"),
         ("--trust", "--trust needs a value"),
@@ -110,7 +191,7 @@ def test_an_unknown_option_gives_the_nearest_valid_one(
 def test_a_wrong_option_is_one_sentence(
     option: str, sentence: str, run: Run, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run("fit", "--config", "tiny.yaml", option) == 2
+    assert run("fit", "--config", "tiny.yaml", *option.split()) == 2
     message = capsys.readouterr().err
     assert message.startswith(f"error: {sentence}")
     assert message.count("\n") == 1
@@ -139,6 +220,7 @@ def test_absent_data_is_the_readers_sentence(
     message = capsys.readouterr().err
     assert message.startswith("error: train.conllu: ")
     assert "Traceback" not in message
+    assert not (corpus / "runs").exists()
 
 
 def test_a_parts_own_rule_is_given_without_a_traceback(
@@ -170,6 +252,12 @@ def test_a_bug_in_the_users_head_keeps_its_traceback(run: Run, edit: Edit, corpu
 def test_an_error_that_a_library_raises_is_no_mistake_of_the_user() -> None:
     with pytest.raises(ValueError, match="invalid literal") as caught:
         int("x")
+    assert not is_user_mistake(caught.value)
+
+
+def test_a_call_of_ours_that_fails_is_no_mistake_of_the_user() -> None:
+    with pytest.raises(TypeError) as caught:
+        conllu_block("a", None, ["X"])  # type: ignore[arg-type]
     assert not is_user_mistake(caught.value)
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from seqattn.commands.run_directory import Runs, config_name, is_child_process
+from seqattn.commands.run_directory import Runs, config_name, is_child_process, remove_unused
 
 
 def refuse_empty(path: Path) -> None:
@@ -56,6 +56,21 @@ def test_other_configs_runs_are_not_looked_at(tmp_path: Path) -> None:
     checkpoint(Runs(tmp_path, "other"), "a", "last.ckpt", age=1)
     with pytest.raises(ValueError, match=r"ckpt_path=last must find .* got none"):
         Runs(tmp_path, "tiny").newest_valid("last", refuse_empty)
+
+
+def test_a_directory_without_a_config_is_removed_with_the_empty_ones_above(tmp_path: Path) -> None:
+    directory = Runs(tmp_path, "tiny").create()
+    (directory / "metrics.csv").write_text("step\n")
+    remove_unused(directory)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_directory_with_a_config_stays_and_so_do_other_runs(tmp_path: Path) -> None:
+    used, unused = Runs(tmp_path, "tiny").create(), Runs(tmp_path, "tiny").create()
+    (used / "config.yaml").write_text("")
+    for directory in (used, unused):
+        remove_unused(directory)
+    assert list((tmp_path / "runs" / "tiny").iterdir()) == [used]
 
 
 def test_the_first_config_names_the_runs() -> None:

@@ -99,8 +99,10 @@ def test_a_checkpoint_alone_may_not_name_a_module_of_the_working_directory(
     edit("seqattn.TokenLabeling", "my_head.MyHead")
     assert run("fit", "--config", "tiny.yaml") == 0
     path = next(corpus.glob("runs/tiny/*/checkpoints/best.ckpt"))
-    words = ("--ckpt_path", path, "--data=seqattn.SequenceData", "--data.val=seqattn.data.Conllu")
-    words = (*words, "--data.val.path=val.conllu", "--data.val.column=upos")
+    words = [
+        *("--ckpt_path", path, "--data=seqattn.SequenceData", "--data.val=seqattn.data.Conllu"),
+        *("--data.val.path=val.conllu", "--data.val.column=upos"),
+    ]
     assert run("validate", *words) == 2
     assert "add --trust my_head" in capsys.readouterr().err
     assert run("validate", *words, "--trust", "my_head") == 0
@@ -114,7 +116,7 @@ def test_a_malicious_checkpoint_runs_nothing(
     torch.save(
         {
             "hyper_parameters": {"_instantiator": "foreign_canary.Head", "_class_path": "x.Y"},
-            "seqattn": {"format": 1, "spec": spec, "vectorizers": {}},
+            "seqattn": {"format": 1, "spec": spec, "vectorizers": {"source": {}}},
             "state_dict": {},
         },
         corpus / "bad.ckpt",

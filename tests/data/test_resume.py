@@ -19,6 +19,11 @@ TRIGGERS = {
 }
 
 
+@pytest.fixture(autouse=True)
+def _without_a_seed_of_other_tests(monkeypatch):
+    monkeypatch.delenv("PL_GLOBAL_SEED", raising=False)
+
+
 class Kill(Callback):
     """Ends the run at the n-th call of one hook, as a failing step would."""
 
@@ -192,6 +197,21 @@ def test_checkpoint_is_refused_when_written_on_other_data(tmp_path, changes, mes
     trainer = Trainer(**QUIET, default_root_dir=tmp_path, max_epochs=3)
     with pytest.raises(ValueError, match=f"training data must be those of .* {message}"):
         trainer.fit(Recorder(), data(**changes), ckpt_path=newest(tmp_path))
+
+
+@pytest.mark.parametrize("trigger", list(TRIGGERS))
+def test_next_epoch_runs_on_other_data_when_the_last_one_was_whole(tmp_path, trigger, caplog):
+    first = fit(tmp_path, callbacks=[checkpoints(tmp_path, trigger)], max_epochs=1)
+    model, trainer = Recorder(), Trainer(**QUIET, default_root_dir=tmp_path, max_epochs=3)
+    with caplog.at_level("INFO"):
+        trainer.fit(model, data(batch_tokens=40), ckpt_path=newest(tmp_path))
+    assert "not those of the checkpoint: batch_tokens = 40, not 20" in caplog.text
+    straight = Recorder()
+    trainer = Trainer(**QUIET, default_root_dir=tmp_path, max_epochs=3)
+    trainer.fit(straight, data(batch_tokens=40))
+    per_epoch = len(straight.keys("train")) // 3
+    assert model.keys("train") == straight.keys("train")[per_epoch:]
+    assert model.trainer.global_step == len(first.keys("train")) + 2 * per_epoch
 
 
 def test_checkpoint_of_other_data_is_taken_when_only_testing(tmp_path):

@@ -251,3 +251,21 @@ def test_use_is_refused_before_fitting():
 def test_arguments_are_refused_when_they_break_a_rule(settings: dict[str, Any], message: str):
     with pytest.raises(ValueError, match=message):
         TextVectorizer(TextVocabulary("word"), **settings)
+
+
+@pytest.mark.parametrize("units", ["word", "character"])
+def test_adopting_takes_the_vocabulary_and_learns_the_layout(units: Any) -> None:
+    lines = TextVectorizer(TextVocabulary(units), begin=True)
+    lines.fit(["a b", "b c"])
+    lists = TextVectorizer(TextVocabulary(units))
+    lists.adopt(lines.state(), [["b", "z"], ["a"]])
+    pairs = TextVectorizer(TextVocabulary(units))
+    pairs.adopt(lines.state(), [("a", "z")])
+    assert lines.symbols == lists.symbols == pairs.symbols
+    assert (lists.has_tokens, lists.has_pairs) == (True, False)
+    assert (pairs.has_tokens, pairs.has_pairs) == (False, True)
+    assert len(lists(["b", "z"]).values) == 2
+    assert lists.has_vocabulary_of(lines.state())
+    other = TextVectorizer(TextVocabulary(units))
+    other.fit(["x y"])
+    assert not other.has_vocabulary_of(lines.state())

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import seqattn
-from seqattn import Example, SequenceClassification, TokenLabeling
+from seqattn import Example, LanguageModel, SequenceClassification, TokenLabeling
 from tests.heads.small_heads import encoder, frontend, loader, tagged, tagger, trainer
 
 
@@ -64,7 +64,7 @@ def test_same_front_end_takes_vocabulary_and_all_but_the_output(checkpoint: str)
 def test_other_front_end_takes_the_encoder_only(checkpoint: str, caplog: Any) -> None:
     caplog.set_level(logging.INFO, "seqattn")
     head = started(
-        SequenceClassification(frontend(token_length=5), encoder(), init_from=checkpoint), OTHER
+        SequenceClassification(frontend(lowercase=True), encoder(), init_from=checkpoint), OTHER
     )
     assert "novel" in head.frontend.vectorizer.symbols
     found = {n for n in taken(head, checkpoint) if not any(part in n for part in CONSTANT)}
@@ -78,6 +78,67 @@ def test_other_front_end_takes_the_encoder_only(checkpoint: str, caplog: Any) ->
     assert f"took {count} of {len(head.state_dict())} tensors (encoder ({count}))" in sentence
     assert "new: frontend (" in sentence
     assert "output (2)" in sentence
+
+
+@pytest.mark.parametrize("units", ["character", "subword"])
+def test_a_language_model_gives_its_symbols_to_every_layout(units: Any, tmp_path: Path) -> None:
+    """Pretraining reads lines, with a begin symbol; the tasks read token lists and pairs."""
+    size = 280 if units == "subword" else None
+    arguments = {"units": units, "vocabulary_size": size}
+    model = LanguageModel(frontend(begin=True, **arguments), encoder(pattern="causal"))
+    runner = trainer()
+    runner.fit(model, loader(model, [Example("the old cat sat"), Example("a mat")]))
+    path = str(tmp_path / "model.ckpt")
+    runner.save_checkpoint(path)
+
+    tags = TokenLabeling(frontend(**arguments), encoder(), init_from=path)
+    pairs = SequenceClassification(frontend(**arguments), encoder(), init_from=path)
+    started(tags, [Example(["cat", "novel"], ["NOUN", "ADJ"]), Example(["a"], ["DET"])])
+    started(pairs, [Example(("the cat", "zzz"), "x"), Example(("a", "b"), "y")])
+    for head in (tags, pairs):
+        assert head.frontend.vectorizer.symbols == model.frontend.vectorizer.symbols
+        found = taken(head, path)
+        assert "frontend.symbols.table" in found
+        assert {name for name in head.state_dict() if name.startswith("encoder.")} <= found
+    assert tags.frontend.vectorizer.has_tokens
+    assert not tags.frontend.vectorizer.has_pairs
+    assert pairs.frontend.vectorizer.has_pairs
+    assert len(tags.predict([["cat", "novel"]])[0]) == 2
+
+
+def test_layout_and_dropout_do_not_keep_an_embedding_from_being_taken(checkpoint: str) -> None:
+    parts = frontend(begin=True, max_tokens=9, dropout=0.5, token_length=3, word_dropout=0.1)
+    head = started(SequenceClassification(parts, encoder(), init_from=checkpoint), OTHER)
+    assert {"frontend.symbols.table", "frontend.characters.embedding.weight"} <= taken(
+        head, checkpoint
+    )
+
+
+def test_a_language_model_of_other_symbols_keeps_its_own_output(tmp_path: Path) -> None:
+    def model(**arguments: Any) -> LanguageModel:
+        parts = frontend(units="character", begin=True, lowercase=bool(arguments))
+        return LanguageModel(parts, encoder(pattern="causal"), **arguments)
+
+    first = model()
+    runner = trainer()
+    runner.fit(first, loader(first, [Example("abc")]))
+    runner.save_checkpoint(tmp_path / "x.ckpt")
+    other = started(model(init_from=str(tmp_path / "x.ckpt")), [Example("xyz")])
+    assert not {"output.weight", "frontend.symbols.table"} & taken(other, str(tmp_path / "x.ckpt"))
+
+
+def test_every_parameter_is_listed_at_level_debug(checkpoint: str, caplog: Any) -> None:
+    caplog.set_level(logging.DEBUG, "seqattn")
+    head = started(
+        SequenceClassification(frontend(), encoder(depth=1), init_from=checkpoint), OTHER
+    )
+    said = {
+        record.getMessage().removeprefix(f"init_from {checkpoint}: ") for record in caplog.records
+    }
+    assert {"took encoder.final_norm.weight", "new: output.weight"} <= said
+    assert len([line for line in said if line.startswith(("took ", "new: "))]) > len(
+        list(head.parameters())
+    )
 
 
 def test_another_depth_takes_the_layers_that_match(checkpoint: str) -> None:

@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 from torch.utils.data import DataLoader, DistributedSampler, IterableDataset
 
-from seqattn import Example
+from seqattn import DataError, Example, SequenceData, TokenLabeling
+from seqattn.data import Reader
 from seqattn.heads.run import total_steps
-from tests.heads.small_heads import fit, loader, tagged, tagger, trainer
+from tests.heads.small_heads import encoder, fit, frontend, loader, tagged, tagger, trainer
 
 
 def run(batches: Any, **changes: Any) -> Any:
@@ -83,3 +84,21 @@ def test_a_head_is_not_fitted_on_several_loaders() -> None:
 def test_an_empty_training_set_is_refused() -> None:
     with pytest.raises(ValueError, match="at least one training text, got none"):
         fit(tagger(), [])
+
+
+def test_a_sentence_beyond_the_learned_positions_is_named_before_the_first_step() -> None:
+    class Sentences(Reader):
+        def read(self) -> Iterator[Example]:
+            yield from tagged((2, 5, 3))
+
+    head = TokenLabeling(frontend(), encoder(position="learned", max_length=4))
+    runner = trainer()
+    rule = "example 'train:1': length must be at most the encoder's max_length = 4, .*, got 5"
+    with pytest.raises(DataError, match=rule):
+        runner.fit(head, SequenceData(Sentences()))
+    assert runner.global_step == 0
+    head = TokenLabeling(frontend(), encoder(position="learned", max_length=5))
+    trainer().fit(head, SequenceData(Sentences()))
+    assert len(head.predict([["a"] * 5])[0]) == 5
+    with pytest.raises(DataError, match="example '1': length must be at most"):
+        head.predict([["a"], ["a"] * 6])

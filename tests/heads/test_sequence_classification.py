@@ -59,6 +59,19 @@ def test_loss_of_several_labels_is_the_mean_over_them() -> None:
     assert float(head.loss(output, batch).values) == pytest.approx((x + y) / 2)
 
 
+def test_an_unseen_label_among_several_is_wrong_with_one_warning() -> None:
+    head = build_on(classifier(objective="multi_label"), SEVERAL)
+    torch.nn.init.zeros_(head.output.weight)
+    with torch.no_grad():
+        head.output.bias.copy_(torch.tensor([1.0, -1.0]))  # x holds, y does not
+    examples = [Example("a", ["x"]), Example("b", ["x", "new", "newer"])]
+    with pytest.warns(UserWarning, match="2 val labels never occur in training"):
+        found = trainer().validate(head, loader(head, examples), verbose=False)[0]
+    assert found["val/exact_match"] == 0.5
+    assert found["val/accuracy"] == pytest.approx(4 / 5)  # of 2 rows x 2 labels, and the new one
+    assert found["val/macro_f1"] == 0.5  # 1 of x, 0 of the new one, and y is absent
+
+
 def test_several_labels_are_learnt_and_measured() -> None:
     head = classifier(objective="multi_label", learning_rate=0.05)
     fit(head, SEVERAL, max_epochs=40)

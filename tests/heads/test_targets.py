@@ -23,7 +23,8 @@ SOURCE = Vectorized(torch.zeros(2))
         (TokenLabelVectorizer, [["b", "a"], None, ["b"]], ["a", "b"], [0, 1]),
         (SequenceLabelVectorizer, ["b", "a", None], "b", 1),
         (SequenceLabelVectorizer, [10, 2], 2, 1),  # names, sorted as such
-        (MultiLabelVectorizer, [["b"], [], ["a", "c"]], ["c", "a"], [1, 0, 1]),
+        (MultiLabelVectorizer, [["b"], [], ["a", "c"]], ["c", "a"], [1, 0, 1, 0]),
+        (MultiLabelVectorizer, [["b"], ["a"]], ["x", "a", "y", "x"], [1, 0, -2]),
         (NumberVectorizer, [1, "3", None], 3.0, 1.0),
     ],
 )
@@ -58,7 +59,7 @@ def test_numbers_come_back_in_their_unit() -> None:
     [
         (TokenLabelVectorizer, (0,)),
         (SequenceLabelVectorizer, (0,)),
-        (MultiLabelVectorizer, (0, 0)),
+        (MultiLabelVectorizer, (0, 1)),
         (NumberVectorizer, (0,)),
     ],
 )

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,7 +17,8 @@ from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.loggers.logger import DummyLogger
 from torch.utils.data import DataLoader
 
-from seqattn import SequenceBatch, TokenLabeling
+from seqattn import LanguageModel, SequenceBatch, SequenceClassification, TokenLabeling
+from seqattn.heads.output import Loss
 from seqattn.heads.step_totals import StepTotals
 from tests.heads import two_processes
 from tests.heads.small_heads import (
@@ -159,6 +162,30 @@ def test_loss_rate_and_speed_are_logged_every_n_optimiser_steps() -> None:
     assert rates == pytest.approx([0.01 * 2 / 4, 0.0])  # after step 2 of 4, of 4
 
 
+def test_a_short_run_logs_what_is_left_over_before_each_epoch_ends() -> None:
+    logger = Rows()
+    head = watched(learning_rate=1e-12)
+    runner = trainer(max_epochs=2, logger=logger)  # 4 steps an epoch, and a log every 50
+    runner.fit(head, loader(head, EXAMPLES), loader(head, EXAMPLES))
+    rows = [row for row in logger.rows if "train/loss" in row]
+    assert [row["step"] for row in rows] == [3, 7]
+    for row in rows:
+        assert row["train/learning_rate"] < 1e-12
+        assert 0 < row["train/tokens_per_second"] < math.inf
+        assert row["train/loss"] == pytest.approx(float(runner.callback_metrics["val/loss"]), 1e-5)
+
+
+def test_time_of_a_validation_does_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = iter([0.0, 10.0, 110.0, 115.0])
+    monkeypatch.setattr("time.perf_counter", lambda: next(now))
+    totals = StepTotals()
+    totals.add(Loss(torch.ones(1), torch.ones(1)), 30)
+    totals.finish(SimpleNamespace(world_size=1))  # type: ignore[arg-type]
+    totals.stop_clock()
+    totals.start_clock()
+    assert totals.log_values(1)["train/tokens_per_second"] == 30 / (10 + 5)
+
+
 def test_logged_loss_is_the_mean_over_the_labelled_items_since_the_last() -> None:
     head = watched(learning_rate=1e-12)
     runner = trainer(log_every_n_steps=4)
@@ -259,16 +286,29 @@ def test_a_subclass_may_bring_its_own_optimiser() -> None:
 @pytest.mark.parametrize(
     ("name", "value", "rule"),
     [
-        ("learning_rate", 0.0, "learning_rate must be positive, got 0.0"),
-        ("clip_norm", -1.0, "clip_norm must not be negative, got -1.0"),
-        ("warmup_steps", -1, "warmup_steps must not be negative, got -1"),
-        ("weight_decay", -0.1, "weight_decay must not be negative, got -0.1"),
+        ("learning_rate", 0.0, "learning_rate must be positive and finite, got 0.0"),
+        ("clip_norm", -1.0, "clip_norm must be finite and not negative, got -1.0"),
+        ("warmup_steps", -1, "warmup_steps must be a whole number from 0 on, got -1"),
+        ("warmup_steps", 1.5, "warmup_steps must be a whole number from 0 on, got 1.5"),
+        ("clip_norm", math.nan, "clip_norm must be finite and not negative, got nan"),
+        ("weight_decay", math.nan, "weight_decay must be finite and not negative, got nan"),
+        ("learning_rate", math.inf, "learning_rate must be positive and finite, got inf"),
+        ("schedule", "cosin", "schedule must be one of 'constant', .*, got 'cosin'"),
+        ("weight_decay", -0.1, "weight_decay must be finite and not negative, got -0.1"),
         ("label_smoothing", 1.5, "label_smoothing must lie in 0 … 1, got 1.5"),
     ],
 )
 def test_a_number_out_of_range_is_refused(name: str, value: float, rule: str) -> None:
     with pytest.raises(ValueError, match=rule):
         tagger(**{name: value})
+
+
+@pytest.mark.parametrize("cls", [TokenLabeling, SequenceClassification, LanguageModel])
+def test_a_head_without_its_parts_is_refused(cls: Any) -> None:
+    with pytest.raises(TypeError, match="frontend must be a FrontEnd, got NoneType"):
+        cls(None, encoder())
+    with pytest.raises(TypeError, match="encoder must be an Encoder, got NoneType"):
+        cls(frontend(), None)
 
 
 def test_two_processes_equal_one_with_two_accumulated_batches(
@@ -292,4 +332,6 @@ def test_two_processes_equal_one_with_two_accumulated_batches(
         torch.testing.assert_close(two["weights"][name], weight, rtol=0, atol=2e-6, msg=name)
     assert two["metrics"].keys() == one["metrics"].keys() >= {"val/loss", "val/span_f1"}
     for name, value in one["metrics"].items():
+        if name == "train/tokens_per_second":
+            continue
         assert two["metrics"][name] == pytest.approx(value, abs=1e-5), name

@@ -178,6 +178,11 @@ def test_learned_table_refuses_a_longer_sequence():
         encoder(x, offsets)
 
 
+def test_learned_table_limits_the_positions_of_a_sequence():
+    assert make_encoder(position="learned", max_length=4).max_positions == 4
+    assert make_encoder(position="rotary", max_length=4).max_positions is None
+
+
 def test_positions_are_added_once_when_several_layers_name_them():
     both = make_encoder(position="sinusoidal")
     first = make_encoder(position=["sinusoidal", "none"])
@@ -205,7 +210,15 @@ def test_slots_may_differ_by_layer():
         ("norm", "before", "norm must be one of 'pre', 'post', got 'before'"),
         ("pattern", "lower", "pattern must be .* got 'lower'"),
         ("feedforward", ["relu"], r"feedforward must have one entry per layer \(depth=2\), got 1"),
-        ("depth", 0, "depth must be at least 1, got 0"),
+        ("depth", 0, "depth must be a whole number and at least 1, got 0"),
+        ("max_length", 0, "max_length must be a whole number and at least 1, got 0"),
+        ("feedforward_dim", 0, "feedforward_dim must be a whole number and at least 1, got 0"),
+        ("feedforward_dim", -4, "feedforward_dim must be a whole number and at least 1, got -4"),
+        ("head_dim", 0, "head_dim must be a whole number and at least 1, got 0"),
+        ("value_dim", 0, "value_dim must be a whole number and at least 1, got 0"),
+        ("heads", 2.0, "heads must be a whole number and at least 1, got 2.0"),
+        ("dropout", float("nan"), "dropout must lie in 0 … 1, got nan"),
+        ("attention_dropout", 1.5, "attention_dropout must lie in 0 … 1, got 1.5"),
         ("kernel", "fast", "kernel must be one of .* got 'fast'"),
         ("dropout", 2.0, "dropout must lie in 0 … 1, got 2.0"),
     ],

@@ -71,8 +71,9 @@ def read_json(path: str, wanted: Sequence[str], *, encoding: str) -> Iterator[Ro
     like dates into time stamps.
 
     Raises:
-        DataError: if a line is not a JSON object, the values of a column are of several kinds, or
-            a wanted column is in no line; names the file and the line.
+        DataError: if a line is not a JSON object, a wanted value is of no type of `datasets` or
+            nested too deeply, the values of a column are of several kinds, or a wanted column is
+            in no line; names the file and the line.
     """
     from datasets import Dataset
 
@@ -206,6 +207,10 @@ def _parse_json(path: str, encoding: str) -> Iterator[Row]:
                 path=path,
                 line=number,
             ) from None
+        except (ValueError, RecursionError) as error:  # a number of 5,000 digits; lists in lists
+            raise DataError(
+                f"a line must be a JSON object: {error}", path=path, line=number
+            ) from None
         if not isinstance(row, dict):
             raise DataError(
                 f"a line must be a JSON object, got {type(row).__name__}", path=path, line=number
@@ -217,7 +222,13 @@ def _require_one_kind(path: str, name: str, values: list[Any], lines: list[int])
     """Raise where a column's values change their kind, which `datasets` cannot hold."""
     kinds: set[str] = set()
     for value, line in zip(values, lines, strict=True):
-        kinds |= _kinds(value)
+        try:
+            _require_representable(value)
+            kinds |= _kinds(value)
+        except (ValueError, RecursionError) as error:
+            raise DataError(
+                f"column {name!r} cannot be read: {error}", path=path, line=line
+            ) from None
         if len(kinds) > 1:
             raise DataError(
                 f"the values of column {name!r} must be of one kind, "
@@ -225,6 +236,21 @@ def _require_one_kind(path: str, name: str, values: list[Any], lines: list[int])
                 path=path,
                 line=line,
             )
+
+
+def _require_representable(value: Any) -> None:
+    """Raise for what JSON allows and `datasets` has no type for."""
+    if isinstance(value, int) and not -(2**63) <= value < 2**64:
+        raise ValueError(f"a whole number must fit into 64 bits, got {value}")
+    if isinstance(value, str) and not value.isascii():
+        try:
+            value.encode()
+        except UnicodeEncodeError as error:
+            half = value[error.start]
+            raise ValueError(f"text must be Unicode, got half a character, {half!a}") from None
+    items = value.values() if isinstance(value, dict) else value
+    for item in items if isinstance(value, dict | list) else ():
+        _require_representable(item)
 
 
 def _kinds(value: Any) -> set[str]:

@@ -40,8 +40,9 @@ class Table(Reader):
         path: the file, plain or (text) ``.gz``; or a data set's name on the hub, a configuration
             after a colon: ``nyu-mll/glue:sst2``.
         source: the source's column; two columns make a pair of texts (a tuple).
-        target: the target's column; several columns make the list of their cells that are not
-            empty (the labels of a multi-label task); None for no target.
+        target: the target's column, which no row may leave empty; several columns make the list
+            of their cells that are not empty (the labels of a multi-label task); None for no
+            target.
         key: the column that holds the example's key.
         format: the file's format; None to tell it from the path's ending.
         split: which split of a hub data set.
@@ -153,6 +154,8 @@ class Table(Reader):
         value = self._cell(self.target, row)
         if self.label_separator is not None:
             value = self._labels(self.target, value, row)
+        elif not self.number and isinstance(value, str) and not value.strip():
+            raise self._error(f"column {self.target!r} must hold a target, got {value!r}", row)
         return self._number(self.target, value, row) if self.number else value
 
     def _cell(self, name: str, row: Row) -> Any:

@@ -147,6 +147,22 @@ def test_json_line_is_refused_when_broken(write, line, message):
         rows_of_json(path, ["text"])
 
 
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ("[" * 5000 + "]" * 5000, "a line must be a JSON object: .*recursion"),
+        ("[" * 700 + "]" * 700, "column 'text' cannot be read: .*recursion"),
+        ("9" * 30, "'text' cannot be read: a whole number must fit into 64 bits, got 9{30}"),
+        ("9" * 5000, "a line must be a JSON object: .*4300 digits"),
+        (r'["\ud800"]', r"'text' cannot be read: .* got half a character, '\\ud800'"),
+    ],
+)
+def test_json_line_is_refused_when_no_table_can_hold_it(write, value, message):
+    path = write(f'{{"text": null}}\n{{"text": {value}}}\n', "a.jsonl")
+    with pytest.raises(DataError, match=rf"a\.jsonl:2: .*{message}"):
+        rows_of_json(path, ["text"])
+
+
 def test_json_line_is_refused_when_its_list_holds_several_kinds(write):
     path = write('{"tags": []}\n{"tags": ["a", 1]}\n', "a.jsonl")
     with pytest.raises(DataError, match=r"a\.jsonl:2: .*list of number and list of string"):

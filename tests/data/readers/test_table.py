@@ -75,6 +75,14 @@ def test_targets_are_lists_of_floats_when_number_meets_a_list(write):
     assert targets(Table(path, "text", "y", number=True)) == [[1.0, 2.0]]
 
 
+@pytest.mark.parametrize("cell", ["", " "])
+def test_target_is_refused_when_its_cell_is_empty(write, cell):
+    path = write(f"text,label\na,x\nb,{cell}\n")
+    rule = f"a.csv:3: column 'label' must hold a target, got '{cell}'"
+    with pytest.raises(DataError, match=rule):
+        targets(Table(path, "text", "label"))
+
+
 @pytest.mark.parametrize("cell", ["high", "", "nan", "inf"])
 def test_target_is_refused_when_it_is_no_finite_number(write, cell):
     path = write(f"text,y\na,1\nb,{cell}\n")
