@@ -11,7 +11,7 @@ from seqattn.data import LabelledLines, Reader, Split
 
 ORIGIN = "https://github.com/harvardnlp/sent-conv-torch (data/TREC.train.all, as TREC.train)"
 
-_TEST, _VAL = 500, 400
+_TEST, _VAL = 500, 150
 
 
 class Questions(Reader):
@@ -21,7 +21,7 @@ class Questions(Reader):
 
     Args:
         path: the file ``TREC.train``.
-        split: 500 questions are held out for ``test``, 400 of the others for ``val``.
+        split: 500 questions are held out for ``test``, 150 of the others for ``val``.
         seed: decides which.
         fine: give the fine class, ``DESC:manner``, and not only ``DESC``.
     """
