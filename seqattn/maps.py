@@ -17,7 +17,7 @@ from seqattn.batch import SequenceBatch
 from seqattn.frontends.text_labels import text_labels
 from seqattn.frontends.text_vectorizer import TextVectorizer
 from seqattn.layers.encoder import Encoder
-from seqattn.predictions import _batches
+from seqattn.predictions import batches
 
 if TYPE_CHECKING:
     from seqattn.frontends.base import FrontEnd
@@ -88,7 +88,7 @@ def attention_maps(
     """
     chosen, numbers = choose_heads(head.encoder, layers, heads)
     maps: dict[int, AttentionMap] = {}
-    for indices, batch in _batches(head, raw, batch_tokens):
+    for indices, batch in batches(head, raw, batch_tokens):
         inputs = head.frontend(batch)
         taps = [_Tap(attention, numbers, contributions) for attention in chosen.values()]
         with _listening(taps):

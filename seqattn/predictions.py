@@ -38,7 +38,7 @@ def predict(
     settings = dict(settings or {})
     _check_settings(head, settings)
     predictions: list[Any] = [None] * len(raw)
-    for indices, batch in _batches(head, raw, batch_tokens):
+    for indices, batch in batches(head, raw, batch_tokens):
         found = head.predict_batch(batch, **settings)
         for index, prediction in zip(indices, found, strict=True):
             predictions[index] = prediction
@@ -67,7 +67,7 @@ def hidden_states(
         IndexError: if there is no such layer.
     """
     states: list[Tensor] = [torch.empty(0)] * len(raw)
-    for indices, batch in _batches(head, raw, batch_tokens):
+    for indices, batch in batches(head, raw, batch_tokens):
         for index, vectors in zip(indices, batch_states(head, batch, layers), strict=True):
             states[index] = vectors
     return states
@@ -87,7 +87,7 @@ def batch_states(
     return list(torch.split(stacked, list(inputs.packing.lengths), dim=1))
 
 
-def _batches(
+def batches(
     head: TaskHead, raw: Sequence[Any], batch_tokens: int | None
 ) -> Iterator[tuple[list[int], SequenceBatch]]:
     """Yield batches of similar length, with the places of their sources."""
