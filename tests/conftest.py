@@ -33,7 +33,10 @@ def pytest_configure(config: pytest.Config) -> None:
     os.environ["HF_HOME"] = str(caches / "huggingface")
     os.environ["MPLCONFIGDIR"] = str(caches / "matplotlib")
     os.environ["MPLBACKEND"] = "agg"
-    torch.set_num_threads(1)  # tiny tensors: a second thread costs more than it computes
+    # Tiny tensors: a second thread costs more than it computes. And a child that some tests fork
+    # would wait for ever for the threads that its parent had.
+    os.environ["OMP_NUM_THREADS"] = "1"
+    torch.set_num_threads(1)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

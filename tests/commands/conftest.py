@@ -7,6 +7,7 @@ import importlib.util
 import os
 import pty
 import random
+import select
 import signal
 import sys
 import warnings
@@ -65,11 +66,23 @@ def tiny_config() -> dict[str, object]:
 
 
 def read_until(terminal: int, text: str) -> str:
-    """Return what a terminal shows up to a text, or to its end."""
+    """Return what a terminal shows up to a text, or to its end.
+
+    Raises:
+        RuntimeError: if it shows nothing new for two minutes.
+    """
     shown = b""
     with contextlib.suppress(OSError):  # so does a terminal end
-        while (not text or text.encode() not in shown) and (piece := os.read(terminal, 65536)):
+        while not text or text.encode() not in shown:
+            if not select.select([terminal], [], [], 120)[0]:
+                break
+            piece = os.read(terminal, 65536)
+            if not piece:
+                return shown.decode(errors="replace")
             shown += piece
+        else:
+            return shown.decode(errors="replace")
+        raise RuntimeError(f"the terminal must go on, it stands at {shown[-200:]!r}")
     return shown.decode(errors="replace")
 
 
