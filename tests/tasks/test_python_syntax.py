@@ -157,14 +157,15 @@ def test_roles_are_those_of_the_grammar_when_in_patterns(source: str, expected: 
     assert names_of(source) == expected
 
 
-@pytest.mark.skipif(sys.version_info < (3, 12), reason="type parameters came with Python 3.12")
-def test_type_parameters_are_annotations_when_python_has_them() -> None:
-    expected = (
-        "Pair:variable_written T:annotation Ts:annotation P:annotation "
-        "tuple:annotation T:annotation"
-    )
-    assert names_of("type Pair[T, *Ts, **P] = tuple[T]") == expected
-    assert names_of("def f[T: int](): pass") == "f:defined_function T:annotation int:annotation"
+if sys.version_info >= (3, 12):  # type parameters came with it
+
+    def test_type_parameters_are_annotations_when_python_has_them() -> None:
+        expected = (
+            "Pair:variable_written T:annotation Ts:annotation P:annotation "
+            "tuple:annotation T:annotation"
+        )
+        assert names_of("type Pair[T, *Ts, **P] = tuple[T]") == expected
+        assert names_of("def f[T: int](): pass") == "f:defined_function T:annotation int:annotation"
 
 
 def test_the_snippets_have_every_context_role() -> None:
