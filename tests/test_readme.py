@@ -51,6 +51,6 @@ def test_links_lead_to_files(path: str) -> None:
     assert (Path(__file__).parent.parent / path).exists()
 
 
-@pytest.mark.parametrize("path", sorted(set(re.findall(r"configs/\w+\.yaml", README))))
+@pytest.mark.parametrize("path", sorted(set(re.findall(r"configs/[a-z_0-9]+\.yaml", README))))
 def test_named_configs_exist(path: str) -> None:
     assert (Path(__file__).parent.parent / path).exists()
