@@ -80,6 +80,7 @@ def test_any_script_and_sign_is_drawn_without_a_warning(tmp_path: Path) -> None:
     labels = ("日本語", "🎉", "$a_$", "\n", "ש", "\ud800", "%s\\frac{")
     found = AttentionMap(torch.rand(1, 1, 7, 7), labels, labels, (0,), (0,))
     save_picture(draw_weights(found, "$ \ud800"), tmp_path / "a.png")
+    assert (tmp_path / "a.png").read_bytes()[1:4] == b"PNG"
 
 
 def test_pictures_do_not_touch_pyplot() -> None:
@@ -140,6 +141,7 @@ def test_a_graph_without_edges_is_drawn(length: int, tmp_path: Path) -> None:
     pytest.importorskip("networkx", reason="needs the extra 'graph'")
     empty = torch.empty(2, 0, dtype=torch.int64)
     save_picture(draw_graph(graph(empty, length), "title"), tmp_path / "a.png")
+    assert (tmp_path / "a.png").read_bytes()[1:4] == b"PNG"
 
 
 def test_a_map_without_edges_is_refused() -> None:
