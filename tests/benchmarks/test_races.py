@@ -18,10 +18,6 @@ from benchmarks.race_contest import (
 )
 from benchmarks.race_data import Graphs, Ragged, ragged_batches
 
-needs_transformers = pytest.mark.skipif(
-    importlib.util.find_spec("transformers") is None, reason="transformers is in the extra bench"
-)
-
 
 def contest(theirs: Tensor, **changes: object) -> Contest:
     ours = torch.ones(2)
@@ -81,13 +77,14 @@ def test_peers_compute_the_same_in_every_race(module: object) -> None:
     assert len(set(seen)) == len(seen) >= 2
 
 
-@needs_transformers
-@pytest.mark.filterwarnings("ignore")
-def test_bert_computes_the_same() -> None:
-    from benchmarks import race_bert
+if importlib.util.find_spec("transformers"):  # the extra `bench`
 
-    for found in race_bert.contests(quick=True):
-        assert found.compare() < 1e-4
+    @pytest.mark.filterwarnings("ignore")
+    def test_bert_computes_the_same() -> None:
+        from benchmarks import race_bert
+
+        for found in race_bert.contests(quick=True):
+            assert found.compare() < 1e-4
 
 
 def test_races_are_recorded_when_run_quickly(
