@@ -34,5 +34,5 @@ class Reseed(QuietCallback):
         number = batch_idx * trainer.world_size + trainer.global_rank
         seed = derive_seed(self._seed, trainer.current_epoch, number)
         torch.default_generator.manual_seed(seed)  # 1 µs; torch.manual_seed takes 100
-        if torch.cuda.is_initialized():
+        if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
             torch.cuda.manual_seed(seed)
