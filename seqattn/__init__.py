@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from seqattn.errors import DataError as DataError
     from seqattn.frontends.base import FrontEnd as FrontEnd
     from seqattn.frontends.text import TextFrontEnd as TextFrontEnd
+    from seqattn.graph import Graph as Graph
     from seqattn.heads.base import TaskHead as TaskHead
     from seqattn.heads.language_model import LanguageModel as LanguageModel
     from seqattn.heads.output import Loss as Loss
@@ -34,12 +35,15 @@ if TYPE_CHECKING:
     from seqattn.maps import attention_maps as attention_maps
     from seqattn.packing import Packing as Packing
     from seqattn.predictions import hidden_states as hidden_states
+    from seqattn.sound import AudioClip as AudioClip
 
 _HOMES = {
     "DataError": "seqattn.errors",
     "Example": "seqattn.batch",
     "Packing": "seqattn.packing",
     "SequenceBatch": "seqattn.batch",
+    "AudioClip": "seqattn.sound",
+    "Graph": "seqattn.graph",
     "Encoder": "seqattn.layers.encoder",
     "Window": "seqattn.attention.patterns",
     "Edges": "seqattn.attention.patterns",

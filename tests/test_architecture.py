@@ -17,7 +17,17 @@ import pytest
 import seqattn
 
 ROOT = Path(__file__).parents[1]
-CONTRACTS = {"errors", "recorded", "edges", "packing", "batch", "vectorizer", "collate"}
+CONTRACTS = {
+    "errors",
+    "recorded",
+    "edges",
+    "packing",
+    "batch",
+    "vectorizer",
+    "collate",
+    "sound",
+    "graph",
+}
 LATE_ONLY = {
     "datasets",
     "matplotlib",
