@@ -138,6 +138,18 @@ class SequenceBatch:
         """Number of the sequence that each position belongs to. Shape: (T,) int64."""
         return self.packing.sequence_ids
 
+    @property
+    def labelled_sequences(self) -> Tensor | None:
+        """Sequences that count where each has one target; None for all. Shape: (B,) bool.
+
+        One does not whose every position is unlabelled: a damaged example that was skipped.
+        """
+        if self.labelled is None:
+            return None
+        unlabelled = torch.zeros_like(self.lengths)
+        unlabelled = unlabelled.index_add(0, self.sequence_ids, (~self.labelled).long())
+        return (unlabelled < self.lengths) | (self.lengths == 0)
+
     def replace(self, **changes: Any) -> Self:
         """Return a copy with other fields, unchecked: for front-ends, whose input was checked.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 
@@ -16,7 +17,7 @@ class AudioClip:
         member: name of the file inside the archive; None where `path` is the file.
 
     Raises:
-        ValueError: if the stretch has no length.
+        ValueError: if the stretch begins before 0 seconds or has no length.
     """
 
     path: str
@@ -26,9 +27,9 @@ class AudioClip:
 
     def __post_init__(self) -> None:
         """Check the stretch."""
-        if self.start < 0:
+        if not 0 <= self.start < math.inf:
             raise ValueError(f"start must be at least 0 seconds, got {self.start}")
-        if self.end is not None and self.end <= self.start:
+        if self.end is not None and not self.start < self.end < math.inf:
             raise ValueError(f"end must lie after start = {self.start} seconds, got {self.end}")
 
     @property

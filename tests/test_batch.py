@@ -279,6 +279,15 @@ def test_batch_from_list_is_refused_when_columns_differ() -> None:
         SequenceBatch.from_list([torch.zeros(2, 3), torch.zeros(2, 4)])
 
 
+def test_a_sequence_counts_unless_every_position_is_unlabelled() -> None:
+    offsets = torch.tensor([0, 2, 4, 4, 5])
+    labelled = torch.tensor([True, False, False, False, True])
+    batch = SequenceBatch(torch.zeros(5), offsets, labelled=labelled)
+    assert batch.labelled_sequences is not None
+    assert batch.labelled_sequences.tolist() == [True, False, True, True]
+    assert SequenceBatch(torch.zeros(5), offsets).labelled_sequences is None
+
+
 def test_fields_cannot_be_set() -> None:
     with pytest.raises(dataclasses.FrozenInstanceError):
         graph_batch().values = torch.zeros(5)

@@ -1,0 +1,213 @@
+"""What training does to a sound so that a model does not learn it by heart."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import torch.nn.functional as F
+from torch import Tensor
+
+from seqattn.errors import DataError
+from seqattn.frontends.audio_features import rate_ratio, resample
+from seqattn.frontends.audio_files import Sound, measure_sound, read_sound
+from seqattn.frontends.audio_libraries import import_audio_library
+from seqattn.sound import AudioClip
+
+SUFFIXES = (".wav", ".flac", ".ogg", ".opus", ".mp3", ".aiff", ".aif", ".au")
+
+_CHANCE = 0.5  # of a room, and of noise
+
+
+class AudioAugmentation:
+    """Speed, room, noise and masks, each drawn anew from a generator; none by default.
+
+    Args:
+        speeds: factors, one of which is drawn: 1.1 makes a sound shorter and higher by a tenth.
+        noise_folder: sound files, of which a random stretch is added to every second sound.
+        noise_snr: lowest and highest signal-to-noise ratio, in decibels.
+        room_folder: impulse responses of rooms, one of which every second sound is heard in.
+        time_masks: stretches of frames that are masked (Park et al. 2019, SpecAugment).
+        time_mask_share: longest of them, as a share of the frames.
+        frequency_masks: ranges of bands that are masked.
+        frequency_mask_share: widest of them, as a share of the bands.
+
+    Raises:
+        ValueError: if a number is out of its range.
+    """
+
+    def __init__(
+        self,
+        *,
+        speeds: Sequence[float] = (1.0,),
+        noise_folder: str | None = None,
+        noise_snr: tuple[float, float] = (5.0, 20.0),
+        room_folder: str | None = None,
+        time_masks: int = 0,
+        time_mask_share: float = 0.1,
+        frequency_masks: int = 0,
+        frequency_mask_share: float = 0.2,
+    ) -> None:
+        if not speeds or not all(0.5 <= speed <= 2 for speed in speeds):
+            raise ValueError(f"speeds must be factors in 0.5 … 2, got {list(speeds)}")
+        if len(noise_snr) != 2 or not -50 <= noise_snr[0] <= noise_snr[1] <= 100:
+            raise ValueError(
+                f"noise_snr must be lowest and highest in -50 … 100 decibels, got {list(noise_snr)}"
+            )
+        for name, count in (("time_masks", time_masks), ("frequency_masks", frequency_masks)):
+            if count < 0:
+                raise ValueError(f"{name} must be at least 0, got {count}")
+        _require_share("time_mask_share", time_mask_share)
+        _require_share("frequency_mask_share", frequency_mask_share)
+        self.speeds = [Fraction(str(speed)) for speed in speeds]
+        self.noise = SoundFolder("noise_folder", noise_folder) if noise_folder else None
+        self.noise_snr = (float(noise_snr[0]), float(noise_snr[1]))
+        self.rooms = SoundFolder("room_folder", room_folder) if room_folder else None
+        self.time_masks = time_masks
+        self.time_mask_share = time_mask_share
+        self.frequency_masks = frequency_masks
+        self.frequency_mask_share = frequency_mask_share
+
+    def draw_speed(self, generator: np.random.Generator) -> Fraction:
+        """Return one of the speeds."""
+        return self.speeds[int(generator.integers(len(self.speeds)))]
+
+    def disturb(self, samples: Tensor, rate: int, generator: np.random.Generator) -> Tensor:
+        """Return the sound as heard in a room and with noise, where there are folders of them.
+
+        Shape:
+            samples (n,). returns: (n,).
+
+        Raises:
+            DataError: if a file of the folders cannot be used; names it.
+            ValueError: if a folder holds no sound file.
+        """
+        if self.rooms is not None and generator.random() < _CHANCE:
+            samples = reverberate(samples, self.rooms.read(generator, rate))
+        if self.noise is not None and generator.random() < _CHANCE:
+            noise = self.noise.read_stretch(generator, rate, len(samples))
+            samples = add_noise(samples, noise, float(generator.uniform(*self.noise_snr)))
+        return samples
+
+    def mask(self, values: Tensor, generator: np.random.Generator) -> Tensor:
+        """Return standardised features with stretches of time and ranges of bands at their mean.
+
+        Shape:
+            values (L, mels). returns: the same.
+        """
+        if not self.time_masks and not self.frequency_masks:
+            return values
+        values = values.clone()
+        for _ in range(self.time_masks):
+            values[_draw_range(generator, len(values), self.time_mask_share)] = 0
+        for _ in range(self.frequency_masks):
+            share = self.frequency_mask_share
+            values[:, _draw_range(generator, values.shape[1], share)] = 0
+        return values
+
+
+class SoundFolder:
+    """The sound files of a folder, at any depth, listed when one is first read.
+
+    Args:
+        name: of the argument, for messages.
+        path: the folder.
+    """
+
+    def __init__(self, name: str, path: str) -> None:
+        self.name = name
+        self.path = path
+        self._files: list[str] = []
+
+    @property
+    def files(self) -> list[str]:
+        """The files, sorted.
+
+        Raises:
+            ValueError: if there is none.
+        """
+        if not self._files:
+            found = [path for path in Path(self.path).rglob("*") if path.suffix.lower() in SUFFIXES]
+            self._files = sorted(map(str, found))
+        if not self._files:
+            raise ValueError(f"{self.name} must hold sound files, got none in {self.path!r}")
+        return self._files
+
+    def read(self, generator: np.random.Generator, rate: int) -> Tensor:
+        """Return one whole file at a rate. Shape: (n,).
+
+        Raises:
+            DataError: if it is damaged.
+            ValueError: if there is none.
+        """
+        path = self._draw(generator)
+        return _whole(read_sound(AudioClip(path)), rate, path)
+
+    def read_stretch(self, generator: np.random.Generator, rate: int, count: int) -> Tensor:
+        """Return a random stretch of one file, which starts over where it is too short.
+
+        Shape:
+            returns: (count,).
+
+        Raises:
+            DataError: if the file is damaged.
+            ValueError: if there is none.
+        """
+        path = self._draw(generator)
+        header = measure_sound(AudioClip(path))
+        room = header.count / header.rate - count / rate
+        start = float(generator.uniform(0, room)) if room > 0 else 0.0
+        end = start + count / rate if room > 0 else None
+        found = _whole(read_sound(AudioClip(path, start, end)), rate, path)
+        return found.repeat(-(-count // len(found)))[:count]
+
+    def _draw(self, generator: np.random.Generator) -> str:
+        return self.files[int(generator.integers(len(self.files)))]
+
+
+def add_noise(samples: Tensor, noise: Tensor, decibels: float) -> Tensor:
+    """Return samples with noise at a signal-to-noise ratio; silence stays silence.
+
+    Shape:
+        samples, noise (n,). returns: (n,).
+    """
+    power = noise.square().mean()
+    if not power > 0:
+        return samples
+    gain = (samples.square().mean() / power * 10 ** (-decibels / 10)).sqrt()
+    return samples + gain * noise
+
+
+def reverberate(samples: Tensor, response: Tensor) -> Tensor:
+    """Return samples as heard in a room, as loud as before; the direct sound keeps its time.
+
+    Shape:
+        samples (n,); response (m,), the room's impulse response. returns: (n,).
+    """
+    convolve = import_audio_library("torchaudio.functional").fftconvolve
+    direct = int(response.abs().argmax())
+    found: Tensor = convolve(samples, response)[direct : direct + len(samples)]
+    heard = found.square().mean()
+    return found * (samples.square().mean() / heard).sqrt() if heard > 0 else samples
+
+
+def _whole(sound: Sound, rate: int, path: str) -> Tensor:
+    """Return the samples of an undamaged file at a rate."""
+    if sound.fault is not None:
+        raise DataError(sound.fault, path=path)
+    samples = F.pad(sound.samples, (0, sound.count - len(sound.samples)))
+    return resample(samples, rate_ratio(sound.rate, rate))
+
+
+def _draw_range(generator: np.random.Generator, size: int, share: float) -> slice:
+    """Return a range whose length is uniform up to a share of the size, at a random place."""
+    length = int(generator.integers(int(share * size) + 1))
+    start = int(generator.integers(size - length + 1))
+    return slice(start, start + length)
+
+
+def _require_share(name: str, value: float) -> None:
+    if not 0 <= value <= 1:
+        raise ValueError(f"{name} must lie in 0 … 1, got {value}")

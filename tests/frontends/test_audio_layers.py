@@ -1,0 +1,123 @@
+from collections.abc import Sequence
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from seqattn import Packing
+from seqattn.frontends.audio_layers import (
+    ConvolutionalSubsampling,
+    SpectrogramPatches,
+    centres,
+    shorten,
+)
+
+BANDS, DIM = 10, 6
+LENGTHS = [(5,), (1, 1), (9, 1, 16, 7), (2, 0, 3), (8, 8, 8)]
+
+
+def convolutional(factor: int) -> ConvolutionalSubsampling:
+    return ConvolutionalSubsampling(BANDS, channels=3, dim=DIM, factor=factor)
+
+
+def patches(factor: int) -> SpectrogramPatches:
+    return SpectrogramPatches(BANDS, DIM, factor)
+
+
+def one_by_one(layers: ConvolutionalSubsampling, x: Tensor) -> Tensor:
+    """One sequence, padded as each stage needs it. Shape: x (L, F). returns: (⌈L / k⌉, D)."""
+    picture = x[None, None]
+    for stage in layers.stages:
+        assert isinstance(stage, nn.Conv2d)
+        stride, size = stage.stride[0], picture.shape[2]
+        padded = F.pad(picture, (1, 1, 1, 2))  # a frame before, two after
+        convolved = F.conv2d(padded, stage.weight, stage.bias, stage.stride)
+        picture = F.relu(convolved[:, :, : -(-size // stride)])
+    return layers.linear(layers.norm(picture[0].transpose(0, 1).flatten(1)))
+
+
+@pytest.mark.parametrize("lengths", LENGTHS)
+@pytest.mark.parametrize("factor", [1, 2, 4, 8])
+def test_convolutions_equal_those_of_each_sequence_alone(
+    factor: int, lengths: Sequence[int], device: torch.device
+) -> None:
+    layers, packing = convolutional(factor).to(device), Packing.from_lengths(lengths)
+    x = torch.randn(packing.total, BANDS, device=device)
+    found, shorter = layers(x, packing.to(device))
+    assert list(shorter.lengths) == [-(-length // factor) for length in lengths]
+    alone = [one_by_one(layers, part) for part in x.split(list(lengths)) if len(part)]
+    torch.testing.assert_close(found, torch.cat(alone), atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("make", [convolutional, patches])
+def test_batch_mates_change_nothing_and_get_no_gradient(make: type[nn.Module]) -> None:
+    layers = make(4)
+    lengths = [7, 12, 5]
+    x = torch.randn(24, BANDS, requires_grad=True)
+    found, _ = layers(x, Packing.from_lengths(lengths))  # 2 + 3 + 2 positions
+    other = x.detach().clone()
+    other[:7], other[19:] = 99.0, -99.0
+    changed, _ = layers(other, Packing.from_lengths(lengths))
+    torch.testing.assert_close(changed[2:5], found[2:5], atol=1e-6, rtol=0)
+    found[2:5].square().sum().backward()
+    assert x.grad is not None
+    reached = x.grad.abs().sum(1) > 0
+    assert not reached[:7].any()
+    assert not reached[19:].any()
+    assert reached[7:19].all()
+
+
+@pytest.mark.parametrize("factor", [1, 2, 3, 5])
+def test_patches_are_whole_frames_through_one_linear_layer(factor: int) -> None:
+    layers, lengths = patches(factor), [5, 1, 6]
+    x = torch.randn(12, BANDS)
+    found, shorter = layers(x, Packing.from_lengths(lengths))
+    rows = []
+    for part in x.split(lengths):
+        filled = F.pad(part, (0, 0, 0, -len(part) % factor))
+        rows += [layers.linear(patch.flatten()) for patch in filled.split(factor)]
+    assert sum(shorter.lengths) == len(rows)
+    torch.testing.assert_close(found, torch.stack(rows), atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("make", [convolutional, patches])
+@pytest.mark.parametrize("lengths", [(), (0,)])
+def test_no_frame_gives_no_position_and_every_weight_a_gradient(
+    make: type[nn.Module], lengths: tuple[int, ...]
+) -> None:
+    layers = make(4)
+    found, shorter = layers(torch.empty(0, BANDS), Packing.from_lengths(lengths))
+    assert found.shape == (0, DIM)
+    assert shorter.lengths == lengths
+    found.sum().backward()
+    for parameter in layers.parameters():
+        assert parameter.grad is not None
+        assert parameter.grad.abs().sum() == 0
+
+
+@pytest.mark.parametrize("factor", [2, 4, 8])
+def test_a_position_reads_as_far_before_its_frames_as_after(factor: int) -> None:
+    layers = ConvolutionalSubsampling(BANDS, channels=16, dim=DIM, factor=factor)
+    x = torch.randn(80, BANDS, requires_grad=True)
+    found, _ = layers(x, Packing.from_lengths([80]))
+    middle = 40 // factor
+    found[middle].square().sum().backward()
+    assert x.grad is not None
+    reached = (x.grad.abs().sum(1) > 0).nonzero().flatten()
+    first, last = middle * factor, (middle + 1) * factor - 1
+    assert first - int(reached[0]) == int(reached[-1]) - last > 0
+
+
+def test_frames_in_the_middle_stand_for_a_position() -> None:
+    packing = Packing.from_lengths([5, 3, 1])
+    expected = {2: [1, 3, 4, 6, 7, 8], 3: [1, 4, 6, 8], 4: [2, 4, 7, 8], 8: [4, 7, 8]}
+    for factor, rows in expected.items():
+        assert centres(packing, shorten(packing, factor), factor).tolist() == rows
+
+
+def test_a_layout_is_shortened_once() -> None:
+    packing = Packing.from_lengths([5, 3])
+    assert shorten(packing, 1) is packing
+    assert shorten(packing, 2) is shorten(packing, 2)
+    assert shorten(packing, 2).lengths == (3, 2)
