@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol, Self, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
+
+Table = Sequence[Mapping[str, Any]] | Mapping[str, Sequence[Any]]
+"""Rows, each with its columns by name, or columns by name."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,3 +41,169 @@ class Graph:
     edge_categories: npt.NDArray[Any] | None = None
     labelled: npt.NDArray[np.bool_] | None = None
     names: tuple[str, ...] | None = None
+
+    @classmethod
+    def from_tables(
+        cls,
+        nodes: Table,
+        edges: Table,
+        *,
+        id_column: str = "id",
+        source_column: str = "source",
+        target_column: str = "target",
+        feature_columns: Sequence[str] = (),
+        category_columns: Sequence[str] = (),
+        weight_column: str | None = None,
+        edge_attr_columns: Sequence[str] = (),
+        edge_category_columns: Sequence[str] = (),
+        directed: bool = True,
+    ) -> Self:
+        """Make the graph of a node table and an edge table, its nodes in the order of their rows.
+
+        Args:
+            nodes: one row per node.
+            edges: one row per edge.
+            id_column: names a node; unique.
+            source_column: id of the node that an edge comes from.
+            target_column: id of the node that it goes to.
+            feature_columns: numbers of a node.
+            category_columns: names or numbers of a node that are embedded.
+            weight_column: weight of an edge.
+            edge_attr_columns: numbers of an edge.
+            edge_category_columns: names or numbers of an edge.
+            directed: False gives every edge its reverse too, for tables that list each pair once.
+
+        Raises:
+            ValueError: if a column is missing, an id comes twice, an edge names no node, or a
+                number is none or not finite; names table, row (from 0) and column.
+        """
+        node_table, edge_table = _Columns("nodes", nodes), _Columns("edges", edges)
+        numbers = node_table.number_unique(id_column)
+        ends = [edge_table.look_up(name, numbers) for name in (source_column, target_column)]
+        edge_index = np.array(ends, dtype=np.int64).reshape(2, -1)
+        order = np.arange(edge_index.shape[1])
+        if not directed:
+            edge_index, order = add_reverse(edge_index)
+        weight = edge_table.floats([weight_column] if weight_column is not None else [])
+        attr = edge_table.floats(edge_attr_columns)
+        categories = edge_table.objects(edge_category_columns)
+        return cls(
+            num_nodes=len(numbers),
+            edge_index=edge_index,
+            features=node_table.floats(feature_columns),
+            categories=node_table.objects(category_columns),
+            edge_weight=None if weight is None else weight[order, 0],
+            edge_attr=None if attr is None else attr[order],
+            edge_categories=None if categories is None else categories[order],
+            names=tuple(str(name) for name in numbers),
+        )
+
+
+@runtime_checkable
+class Sampled(Protocol):
+    """A raw source that is a new graph at each draw, such as a neighbourhood of a large graph."""
+
+    @property
+    def num_nodes(self) -> int:
+        """Nodes that a draw has at most, for the token budget."""
+
+    def sample(self, draw: int | None) -> Graph:
+        """Return the graph of a draw; of None, the same one every time."""
+
+
+def add_reverse(
+    edge_index: npt.NDArray[np.int64],
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Return the edges with the reverse of each that is no loop, and the number each stems from.
+
+    Shape:
+        edge_index (2, E). returns: (2, E'), and (E',) to index the edges' values with.
+    """
+    other = np.flatnonzero(edge_index[0] != edge_index[1])
+    order = np.concatenate([np.arange(edge_index.shape[1]), other])
+    return np.concatenate([edge_index, edge_index[::-1, other]], axis=1), order
+
+
+class _Columns:
+    """One table by column, whichever way it was given.
+
+    Args:
+        name: what errors call it.
+        table: the rows, or the columns.
+    """
+
+    def __init__(self, name: str, table: Table) -> None:
+        self.name = name
+        self.table = table
+        if isinstance(table, Mapping):
+            lengths = {column: len(values) for column, values in table.items()}
+            if len(set(lengths.values())) > 1:
+                raise ValueError(f"the columns of {name} must be equally long, got {lengths}")
+            self.length = next(iter(lengths.values()), 0)
+        else:
+            self.length = len(table)
+
+    def values(self, column: str) -> list[Any]:
+        """Return a column."""
+        if isinstance(self.table, Mapping):
+            if column not in self.table:
+                known = sorted(self.table)
+                raise ValueError(f"{self.name} must have the column {column!r}, got {known}")
+            return list(self.table[column])
+        for number, row in enumerate(self.table):
+            if column not in row:
+                place = f"{self.name}[{number}]"
+                raise ValueError(f"{place} must have the column {column!r}, got {sorted(row)}")
+        return [row[column] for row in self.table]
+
+    def number_unique(self, column: str) -> dict[Any, int]:
+        """Return the row of each value of a column in which none comes twice."""
+        rows: dict[Any, int] = {}
+        for number, value in enumerate(self.values(column)):
+            first = rows.setdefault(value, number)
+            if first != number:
+                raise ValueError(
+                    f"{column!r} of {self.name}[{number}] must be unique, "
+                    f"got {value!r} as in {self.name}[{first}]"
+                )
+        return rows
+
+    def look_up(self, column: str, numbers: Mapping[Any, int]) -> list[int]:
+        """Return the number of each value of a column."""
+        values = self.values(column)
+        for number, value in enumerate(values):
+            if value not in numbers:
+                raise ValueError(
+                    f"{column!r} of {self.name}[{number}] must be the id of a node, got {value!r}"
+                )
+        return [numbers[value] for value in values]
+
+    def floats(self, columns: Sequence[str]) -> npt.NDArray[np.float32] | None:
+        """Return columns of finite numbers (rows, columns), or None for no column."""
+        if not columns:
+            return None
+        found = [
+            [self._number(column, row, value) for row, value in enumerate(self.values(column))]
+            for column in columns
+        ]
+        return np.array(found, dtype=np.float32).T
+
+    def objects(self, columns: Sequence[str]) -> npt.NDArray[Any] | None:
+        """Return columns of whatever they hold (rows, columns), or None for no column."""
+        if not columns:
+            return None
+        found = np.empty((self.length, len(columns)), dtype=object)
+        for place, column in enumerate(columns):
+            found[:, place] = self.values(column)
+        return found
+
+    def _number(self, column: str, row: int, value: Any) -> float:
+        try:
+            number = float(value)
+        except (TypeError, ValueError):
+            number = math.nan
+        if not math.isfinite(number):
+            raise ValueError(
+                f"{column!r} of {self.name}[{row}] must be a finite number, got {value!r}"
+            )
+        return number
