@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.optim import AdamW
+from torch.optim import AdamW, Optimizer
 
 from benchmarks.race_contest import Contest, compare_gradients, copy_linear
 from benchmarks.race_data import Ragged
@@ -20,10 +21,12 @@ from benchmarks.race_encoder import (
     RATE,
     batches,
     describe,
+    fill,
     forward_flops,
     fused,
     in_half,
-    training_step,
+    training_steps,
+    without_onednn,
 )
 from seqattn import Encoder
 from seqattn.layers.dropout import Dropout
@@ -31,49 +34,59 @@ from seqattn.packing import Packing
 
 
 def contests(*, quick: bool = False) -> Iterator[Contest]:
-    """Yield the races on a batch drawn at random, and on one cut from a sorted pool."""
+    """Yield the races on a batch drawn at random, and on a handful cut from a sorted pool."""
     random, by_length = batches(quick=quick)
     yield training("2 training, random batch", random, target=1.6)
-    yield training("2 training, batch of one length", by_length, target=0.0)
+    yield training("2 training, length-sorted batches", by_length, target=0.0)
 
 
-def training(name: str, lengths: Sequence[int], target: float) -> Contest:
-    """Return the race of a training step."""
-    ragged = Ragged.draw(lengths, DIM)
+def training(name: str, batches: Sequence[Ragged], target: float) -> Contest:
+    """Return the race of a training step on each batch."""
     torch.manual_seed(0)
     ours, theirs = PackedBert(), make_bert()
     copy_bert(theirs, ours)
     optimizer, their_optimizer = fused(ours), AdamW(theirs.parameters(), RATE)
 
-    def run_ours() -> Tensor:
+    def run_ours(ragged: Ragged) -> Tensor:
         out: Tensor = ours(ragged.packed, ragged.packing)
         return out
 
-    def run_theirs() -> Tensor:
+    def run_theirs(ragged: Ragged) -> Tensor:
         mask = ragged.real.long()
         out = theirs(inputs_embeds=ragged.padded, attention_mask=mask).last_hidden_state
         real: Tensor = out[ragged.real]
         return real
 
+    def compare() -> float:
+        pairs = [(partial(run_ours, ragged), partial(run_theirs, ragged)) for ragged in batches]
+        return max(compare_gradients(*pair, weights)() for pair in pairs)
+
+    run = training_steps(run_ours, batches, optimizer)
     inner = (ours.encoder.layers[0].feedforward.expand, theirs.encoder.layer[0].intermediate.dense)
+    weights = [(inner[0].weight, inner[1].weight)]
     return Contest(
         name=name,
         peer="transformers BertModel, sdpa",
-        data=describe(ragged),
-        compare=_without_dropout(
-            [ours, theirs],
-            compare_gradients(run_ours, run_theirs, [(inner[0].weight, inner[1].weight)]),
-        ),
-        ours=training_step(run_ours, optimizer),
-        theirs=training_step(run_theirs, their_optimizer),
-        flops=3 * forward_flops(lengths),
+        data=describe(batches),
+        compare=_without_dropout([ours, theirs], compare),
+        ours=run,
+        theirs=training_steps(run_theirs, batches, their_optimizer),
+        flops=3 * forward_flops(batches),
         target=target,
+        without={"oneDNN": without_onednn(run)},
         others={
-            "ours in bfloat16": training_step(lambda: in_half(run_ours), optimizer),
-            "theirs in bfloat16": training_step(lambda: in_half(run_theirs), their_optimizer),
+            "ours in bfloat16": half_steps(run_ours, batches, optimizer),
+            "theirs in bfloat16": half_steps(run_theirs, batches, their_optimizer),
         },
-        figures={"fill": ragged.fill},
+        figures={"fill": fill(batches)},
     )
+
+
+def half_steps(
+    forward: Callable[[Ragged], Tensor], batches: Sequence[Ragged], optimizer: Optimizer
+) -> Callable[[], object]:
+    """Return training steps with the products of the forward pass, and so all, in bfloat16."""
+    return training_steps(lambda ragged: in_half(partial(forward, ragged)), batches, optimizer)
 
 
 class PackedBert(nn.Module):

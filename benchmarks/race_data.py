@@ -53,6 +53,17 @@ def ragged_batches(
     return [batch.tolist() for batch in pool.split(size)]
 
 
+def length_sorted_batches(
+    size: int, shortest: int, longest: int, *, pool: int = 50
+) -> list[list[int]]:
+    """Return the lengths of three batches that a sampler gives which sorts a pool by length.
+
+    Those at the 10th, 50th and 90th percentile of the batches of one pool.
+    """
+    batches = ragged_batches(pool, size, shortest, longest, by_length=True)
+    return [batches[pool * percentile // 100] for percentile in (10, 50, 90)]
+
+
 @dataclass(frozen=True)
 class Graphs:
     """A batch of graphs with self-loops and a weight per edge.

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import cast
 
 import torch
@@ -23,7 +24,7 @@ from benchmarks.race_contest import (
     compare_outputs,
     copy_linear,
 )
-from benchmarks.race_data import Ragged, ragged_batches
+from benchmarks.race_data import Ragged, length_sorted_batches, ragged_batches
 from seqattn import Encoder
 from seqattn.layers.dropout import Dropout
 from seqattn.layers.encoder_layer import EncoderLayer
@@ -40,57 +41,76 @@ def contests(*, quick: bool = False) -> Iterator[Contest]:
     """Yield the races of training, of training in bfloat16, and of inference."""
     random, by_length = batches(quick=quick)
     yield training("1 training, random batch", random, target=1.8)
-    yield training("1 training, batch of one length", by_length, target=0.0)
+    yield training("1 training, length-sorted batches", by_length, target=0.0)
     yield half_training("1 training, ours in bfloat16", random, 2 if quick else 300)
-    yield inference("3 inference, random batch", random)
+    yield inference("3 inference, random batch", random, "post", target=1.2)
+    yield inference("3 inference, random batch, pre norms", random, "pre", target=0.0)
+    yield inference("3 inference, length-sorted batches", by_length, "post", target=0.0)
 
 
-def batches(*, quick: bool) -> tuple[list[int], list[int]]:
-    """Return the lengths of a batch drawn at random, and of one cut from a sorted pool."""
+def batches(*, quick: bool) -> tuple[list[Ragged], list[Ragged]]:
+    """Return a batch drawn at random, and a handful cut from a sorted pool."""
     size = 4 if quick else 32
-    (random,) = ragged_batches(1, size, 8, 64, by_length=False)
-    by_length = ragged_batches(16, size, 8, 64, by_length=True)[8]
-    return random, by_length
+    random = ragged_batches(1, size, 8, 64, by_length=False)
+    by_length = length_sorted_batches(size, 8, 64)
+    drawn = [[Ragged.draw(lengths, DIM) for lengths in chosen] for chosen in (random, by_length)]
+    return drawn[0], drawn[1]
 
 
-def training(name: str, lengths: Sequence[int], target: float) -> Contest:
-    """Return the race of a training step, taken apart."""
-    ragged = Ragged.draw(lengths, DIM)
+def training(name: str, batches: Sequence[Ragged], target: float) -> Contest:
+    """Return the race of a training step on each batch, taken apart."""
     ours, theirs = make_pair(norm="pre")
-    full = Ragged.draw([max(lengths)] * len(lengths), DIM)
     return Contest(
         name=name,
         peer="nn.TransformerEncoder",
-        data=describe(ragged),
-        compare=compare_models(ours, theirs, ragged),
-        ours=our_step(ours, ragged, fused(ours)),
-        theirs=their_step(theirs, ragged),
-        flops=3 * forward_flops(lengths),
+        data=describe(batches),
+        compare=lambda: max(compare_models(ours, theirs, ragged) for ragged in batches),
+        ours=our_steps(ours, batches, fused(ours)),
+        theirs=their_steps(theirs, batches),
+        flops=3 * forward_flops(batches),
         target=target,
-        without=_without(ours, ragged, full),
-        figures={"fill": ragged.fill},
+        without=_without(ours, batches),
+        figures={"fill": fill(batches)},
     )
 
 
-def _without(ours: Encoder, ragged: Ragged, full: Ragged) -> dict[str, Callable[[], object]]:
-    """Return our step with one of its means taken away."""
+def _without(ours: Encoder, batches: Sequence[Ragged]) -> dict[str, Callable[[], object]]:
+    """Return our steps with one of their means taken away."""
+    full = [
+        Ragged.draw([max(ragged.packing.lengths)] * len(ragged.packing), DIM) for ragged in batches
+    ]
     plain = make_ours("pre")
     plain.load_state_dict(ours.state_dict())
     use_torch_dropout(plain)
+    optimizer = fused(ours)
     return {
-        "packing": our_step(ours, full, fused(ours)),
-        "dropout": our_step(plain, ragged, fused(plain)),
-        "optimiser": our_step(ours, ragged, AdamW(ours.parameters(), RATE)),
+        "packing": our_steps(ours, full, optimizer),
+        "dropout": our_steps(plain, batches, fused(plain)),
+        "optimiser": our_steps(ours, batches, AdamW(ours.parameters(), RATE)),
+        "oneDNN": without_onednn(our_steps(ours, batches, optimizer)),
     }
 
 
-def half_training(name: str, lengths: Sequence[int], steps: int) -> Contest:
+def without_onednn(run: Callable[[], object]) -> Callable[[], object]:
+    """Return the same with the products of float32 by the library that torch chooses."""
+
+    def run_without() -> object:
+        torch.backends.mkldnn.enabled = False
+        try:
+            return run()
+        finally:
+            torch.backends.mkldnn.enabled = True
+
+    return run_without
+
+
+def half_training(name: str, batches: Sequence[Ragged], steps: int) -> Contest:
     """Return the race of a training step with products in bfloat16 against the peer in float32.
 
     The parameters stay in float32 (`bf16-mixed`). The losses after `steps` steps show that
     nothing is learned less.
     """
-    ragged = Ragged.draw(lengths, DIM)
+    (ragged,) = batches
     ours, theirs = make_pair(norm="pre")
     their_half = make_theirs("pre")
     optimizer = AdamW(their_half.parameters(), RATE)
@@ -109,11 +129,11 @@ def half_training(name: str, lengths: Sequence[int], steps: int) -> Contest:
     return Contest(
         name=name,
         peer="nn.TransformerEncoder in float32",
-        data=describe(ragged),
+        data=describe(batches),
         compare=compare,
         ours=training_step(forward, fused(ours)),
-        theirs=their_step(theirs, ragged),
-        flops=3 * forward_flops(lengths),
+        theirs=their_steps(theirs, batches),
+        flops=3 * forward_flops(batches),
         others={
             "theirs in bfloat16": training_step(
                 lambda: in_half(lambda: apply_padded(their_half, ragged)), optimizer
@@ -154,34 +174,37 @@ def final_loss(steps: int, *, half: bool) -> float:
     return sum(last) / len(last)
 
 
-def inference(name: str, lengths: Sequence[int]) -> Contest:
-    """Return the race against the peer's fast path, which needs `post` norms."""
-    ragged = Ragged.draw(lengths, DIM)
-    ours, theirs = make_pair(norm="post")
+def inference(name: str, batches: Sequence[Ragged], norm: str, target: float) -> Contest:
+    """Return the race against the peer's fast path, whose nested tensors need `post` norms."""
+    ours, theirs = make_pair(norm=norm)
     ours.eval()
     theirs.eval()
 
     @torch.no_grad()
-    def run_ours() -> Tensor:
-        return apply_packed(ours, ragged)
+    def run_ours() -> list[Tensor]:
+        return [apply_packed(ours, ragged) for ragged in batches]
 
     @torch.no_grad()
-    def run_theirs() -> Tensor:
+    def run_theirs() -> list[Tensor]:
         with warnings.catch_warnings():  # nested tensors are a prototype, torch says
             warnings.simplefilter("ignore", UserWarning)
-            out: Tensor = theirs(ragged.padded, src_key_padding_mask=~ragged.real)
-        return out
+            return [theirs(ragged.padded, src_key_padding_mask=~ragged.real) for ragged in batches]
+
+    def real_of_theirs() -> Tensor:
+        pairs = zip(run_theirs(), batches, strict=True)
+        return torch.cat([out[ragged.real] for out, ragged in pairs])
 
     return Contest(
         name=name,
         peer="nn.TransformerEncoder, fast path",
-        data=describe(ragged),
-        compare=compare_outputs(run_ours, lambda: run_theirs()[ragged.real]),
+        data=describe(batches),
+        compare=compare_outputs(lambda: torch.cat(run_ours()), real_of_theirs),
         ours=run_ours,
         theirs=run_theirs,
-        flops=forward_flops(lengths),
-        target=1.2,
-        figures={"fill": ragged.fill},
+        flops=forward_flops(batches),
+        target=target,
+        without={"oneDNN": without_onednn(run_ours)},
+        figures={"fill": fill(batches)},
     )
 
 
@@ -233,27 +256,25 @@ def copy_layer(source: nn.TransformerEncoderLayer, target: EncoderLayer) -> None
     copy_linear(source.linear2, target.feedforward.contract)
 
 
-def compare_models(
-    ours: Encoder, theirs: nn.TransformerEncoder, ragged: Ragged
-) -> Callable[[], float]:
-    """Return a comparison of outputs and two gradients, without dropout."""
+def compare_models(ours: Encoder, theirs: nn.TransformerEncoder, ragged: Ragged) -> float:
+    """Return the largest difference of the outputs; gradients are compared too, no dropout.
+
+    Raises:
+        ValueError: if they differ.
+    """
     first = cast(EncoderLayer, ours.layers[0]).feedforward
     assert first is not None
     other = cast(nn.TransformerEncoderLayer, theirs.layers[0]).linear1
-
-    def compare() -> float:
-        ours.eval()
-        theirs.eval()
-        difference = compare_gradients(
-            lambda: apply_packed(ours, ragged),
-            lambda: apply_padded(theirs, ragged),
-            [(first.expand.weight, other.weight), (first.expand.bias, other.bias)],
-        )()
-        ours.train()
-        theirs.train()
-        return difference
-
-    return compare
+    ours.eval()
+    theirs.eval()
+    difference = compare_gradients(
+        lambda: apply_packed(ours, ragged),
+        lambda: apply_padded(theirs, ragged),
+        [(first.expand.weight, other.weight), (first.expand.bias, other.bias)],
+    )()
+    ours.train()
+    theirs.train()
+    return difference
 
 
 def apply_packed(ours: Encoder, ragged: Ragged) -> Tensor:
@@ -267,14 +288,25 @@ def apply_padded(theirs: nn.TransformerEncoder, ragged: Ragged) -> Tensor:
     return out[ragged.real]
 
 
-def our_step(ours: Encoder, ragged: Ragged, optimizer: Optimizer) -> Callable[[], None]:
-    """Return our training step."""
-    return training_step(lambda: apply_packed(ours, ragged), optimizer)
+def our_steps(
+    ours: Encoder, batches: Sequence[Ragged], optimizer: Optimizer
+) -> Callable[[], object]:
+    """Return our training step on each batch."""
+    return training_steps(lambda ragged: apply_packed(ours, ragged), batches, optimizer)
 
 
-def their_step(theirs: nn.TransformerEncoder, ragged: Ragged) -> Callable[[], None]:
-    """Return torch's training step, with AdamW as it comes."""
-    return training_step(lambda: apply_padded(theirs, ragged), AdamW(theirs.parameters(), RATE))
+def their_steps(theirs: nn.TransformerEncoder, batches: Sequence[Ragged]) -> Callable[[], object]:
+    """Return torch's training step on each batch, with AdamW as it comes."""
+    optimizer = AdamW(theirs.parameters(), RATE)
+    return training_steps(lambda ragged: apply_padded(theirs, ragged), batches, optimizer)
+
+
+def training_steps(
+    forward: Callable[[Ragged], Tensor], batches: Sequence[Ragged], optimizer: Optimizer
+) -> Callable[[], object]:
+    """Return one training step after the other, on each batch."""
+    steps = [training_step(partial(forward, ragged), optimizer) for ragged in batches]
+    return lambda: [step() for step in steps]
 
 
 def training_step(forward: Callable[[], Tensor], optimizer: Optimizer) -> Callable[[], None]:
@@ -307,17 +339,28 @@ def use_torch_dropout(model: nn.Module) -> None:
             module.dropout = TorchDropout(DROPOUT)
 
 
-def forward_flops(lengths: Sequence[int]) -> float:
-    """Return the useful operations of a forward pass: real positions only."""
+def forward_flops(batches: Sequence[Ragged]) -> float:
+    """Return the useful operations of a forward pass of each batch: real positions only."""
     per_position = 8 * DIM**2 + 4 * DIM * INNER
+    lengths = [n for ragged in batches for n in ragged.packing.lengths]
     return float(DEPTH * sum(n * (per_position + 4 * n * DIM) for n in lengths))
 
 
-def describe(ragged: Ragged) -> str:
-    """Return the batch and the model in words."""
-    lengths = ragged.packing.lengths
+def fill(batches: Sequence[Ragged]) -> float:
+    """Return the part of the padded batches that is real."""
+    return sum(ragged.packing.total for ragged in batches) / sum(
+        ragged.real.numel() for ragged in batches
+    )
+
+
+def describe(batches: Sequence[Ragged]) -> str:
+    """Return the batches and the model in words."""
+    sizes = [
+        f"{len(lengths)} sequences of {min(lengths)} to {max(lengths)}"
+        for lengths in (ragged.packing.lengths for ragged in batches)
+    ]
+    total = sum(ragged.packing.total for ragged in batches)
     return (
-        f"{len(lengths)} sequences of {min(lengths)} to {max(lengths)}, "
-        f"{ragged.packing.total} positions, fill {ragged.fill:.2f}; "
+        f"{', '.join(sizes)}; {total} positions, fill {fill(batches):.2f}; "
         f"{DEPTH} layers, dim {DIM}, {HEADS} heads, {INNER} inside, dropout {DROPOUT}"
     )

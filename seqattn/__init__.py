@@ -19,18 +19,25 @@ if TYPE_CHECKING:
     from seqattn.batch import SequenceBatch as SequenceBatch
     from seqattn.checkpoint import load as load
     from seqattn.data.module import SequenceData as SequenceData
+    from seqattn.data.multi import MultiData as MultiData
     from seqattn.errors import DataError as DataError
+    from seqattn.frontends.audio import AudioFrontEnd as AudioFrontEnd
     from seqattn.frontends.base import FrontEnd as FrontEnd
+    from seqattn.frontends.features import FeatureFrontEnd as FeatureFrontEnd
+    from seqattn.frontends.graph import GraphFrontEnd as GraphFrontEnd
+    from seqattn.frontends.patches import PatchFrontEnd as PatchFrontEnd
     from seqattn.frontends.text import TextFrontEnd as TextFrontEnd
     from seqattn.graph import Graph as Graph
     from seqattn.heads.base import TaskHead as TaskHead
     from seqattn.heads.language_model import LanguageModel as LanguageModel
+    from seqattn.heads.multitask import MultiTask as MultiTask
     from seqattn.heads.output import Loss as Loss
     from seqattn.heads.output import Output as Output
     from seqattn.heads.sequence_classification import (
         SequenceClassification as SequenceClassification,
     )
     from seqattn.heads.token_labeling import TokenLabeling as TokenLabeling
+    from seqattn.layers.decoder import Decoder as Decoder
     from seqattn.layers.encoder import Encoder as Encoder
     from seqattn.maps import attention_maps as attention_maps
     from seqattn.packing import Packing as Packing
@@ -44,12 +51,17 @@ _HOMES = {
     "SequenceBatch": "seqattn.batch",
     "AudioClip": "seqattn.sound",
     "Graph": "seqattn.graph",
+    "Decoder": "seqattn.layers.decoder",
     "Encoder": "seqattn.layers.encoder",
     "Window": "seqattn.attention.patterns",
     "Edges": "seqattn.attention.patterns",
     "attend": "seqattn.attention.reference",
     "aggregate": "seqattn.attention.reference",
     "FrontEnd": "seqattn.frontends.base",
+    "AudioFrontEnd": "seqattn.frontends.audio",
+    "FeatureFrontEnd": "seqattn.frontends.features",
+    "GraphFrontEnd": "seqattn.frontends.graph",
+    "PatchFrontEnd": "seqattn.frontends.patches",
     "TextFrontEnd": "seqattn.frontends.text",
     "TaskHead": "seqattn.heads.base",
     "Output": "seqattn.heads.output",
@@ -57,7 +69,9 @@ _HOMES = {
     "TokenLabeling": "seqattn.heads.token_labeling",
     "SequenceClassification": "seqattn.heads.sequence_classification",
     "LanguageModel": "seqattn.heads.language_model",
+    "MultiTask": "seqattn.heads.multitask",
     "SequenceData": "seqattn.data.module",
+    "MultiData": "seqattn.data.multi",
     "load": "seqattn.checkpoint",
     "attention_maps": "seqattn.maps",
     "hidden_states": "seqattn.predictions",

@@ -7,7 +7,7 @@ import pickle
 import re
 import zipfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -18,6 +18,7 @@ from seqattn.recorded import Recorded, Spec, build
 
 if TYPE_CHECKING:
     from seqattn.heads.base import TaskHead
+    from seqattn.heads.trained_module import TrainedModule
 
 log = logging.getLogger(__name__)
 
@@ -39,6 +40,8 @@ _TRAINING_ARGUMENTS = frozenset(
         "class_weights",
         "unseen_labels",
         "kernel",
+        "weights",
+        "monitor",
     }
 )
 
@@ -51,12 +54,13 @@ _METERS = ("metrics.", "mean_losses.", "unseen.")
 
 @dataclass(frozen=True)
 class SavedHead:
-    """What a checkpoint says of its head.
+    """What a checkpoint says of its head, or of several that share an encoder.
 
     Args:
         path: the file, for messages.
         spec: class path and arguments of the head.
-        vectorizers: fitted state of source and target vectorizer.
+        vectorizers: fitted state of source and target vectorizer; of several heads
+            ``{"tasks": {name: states}}``.
         weights: the head's parameters and buffers by name.
     """
 
@@ -100,12 +104,57 @@ class SavedHead:
                 raise ValueError(f"{path} must hold {name}, got {type(found.get(name)).__name__}")
         if not isinstance(found["spec"].get("init_args"), Mapping):
             raise ValueError(f"{path} must hold a spec with init_args, got {sorted(found['spec'])}")
-        if not isinstance(found["vectorizers"].get("source"), Mapping):
-            raise ValueError(f"{path} must hold the state of the source vectorizer, got none")
-        return cls(path, found["spec"], found["vectorizers"], found["state_dict"])
+        saved = cls(path, found["spec"], found["vectorizers"], found["state_dict"])
+        saved._require_states()
+        return saved
+
+    def _require_states(self) -> None:
+        """Check that every head's spec and source vectorizer are there."""
+        states = self.vectorizers.get("tasks", {"": self.vectorizers})
+        heads = self.spec["init_args"].get("heads") if "tasks" in self.vectorizers else {"": {}}
+        if not (isinstance(states, Mapping) and isinstance(heads, Mapping)):
+            raise ValueError(f"{self.path} must hold tasks by name, got {type(states).__name__}")
+        if states.keys() != heads.keys():
+            raise ValueError(f"{self.path} must hold the heads {list(states)}, got {list(heads)}")
+        for found in states.values():
+            if not (isinstance(found, Mapping) and isinstance(found.get("source"), Mapping)):
+                raise ValueError(
+                    f"{self.path} must hold the state of the source vectorizer, got none"
+                )
+
+    @property
+    def tasks(self) -> list[str]:
+        """Names of the heads that share the encoder; none of a head alone."""
+        return list(self.vectorizers.get("tasks", ()))
+
+    def of_task(self, task: str) -> Self:
+        """Return one of several heads, with the shared encoder.
+
+        Raises:
+            ValueError: if there is no such task.
+        """
+        if not self.tasks:
+            raise ValueError(
+                f"task is for checkpoints of several tasks, got {task!r} for {self.path}"
+            )
+        if task not in self.tasks:
+            names = ", ".join(map(repr, self.tasks))
+            raise ValueError(f"task must be one of {names} for {self.path}, got {task!r}")
+        arguments, prefix = self.spec["init_args"], f"heads.{task}."
+        head = arguments["heads"][task]
+        return replace(
+            self,
+            spec={**head, "init_args": {**head["init_args"], "encoder": arguments["encoder"]}},
+            vectorizers=self.vectorizers["tasks"][task],
+            weights={
+                name.removeprefix(prefix): weight
+                for name, weight in self.weights.items()
+                if name.startswith(prefix)
+            },
+        )
 
     @staticmethod
-    def block_of(head: TaskHead) -> dict[str, Any]:
+    def block_of(head: TrainedModule) -> dict[str, Any]:
         """Return the block that a checkpoint of this head carries."""
         return {
             "format": FORMAT,
@@ -134,20 +183,21 @@ class SavedHead:
                 )
             )
 
-    def require_same_states(self, head: TaskHead) -> None:
+    def require_same_states(self, head: TrainedModule) -> None:
         """Check that a built head has the saved vocabulary and labels.
 
         Raises:
             ValueError: naming the vectorizer that differs.
         """
-        for name, state in head.vectorizer_states().items():
-            if state != self.vectorizers.get(name):
+        saved = _flat(self.vectorizers)
+        for name, state in _flat(head.vectorizer_states()).items():
+            if state != saved.get(name):
                 raise ValueError(
                     f"the {name} vocabulary must be that of {self.path}, got another: "
                     "make the head with seqattn.load, or fit on the same data"
                 )
 
-    def require_same_weights(self, head: TaskHead) -> None:
+    def require_same_weights(self, head: TrainedModule) -> None:
         """Check that a built head has parameters of the saved names and shapes.
 
         Raises:
@@ -162,7 +212,7 @@ class SavedHead:
                     f"{saved.get(name)} in the file and {own.get(name)} in the model"
                 )
 
-    def restore(self, trust: str | Sequence[str] = ()) -> TaskHead:
+    def restore(self, trust: str | Sequence[str] = ()) -> TrainedModule:
         """Return the head with its vocabulary, labels and weights.
 
         Raises:
@@ -170,7 +220,7 @@ class SavedHead:
                 not its own, or the weights do not fit.
         """
         spec = {**self.spec, "init_args": {**self.spec["init_args"], "init_from": None}}
-        head: TaskHead = build(spec, trust)
+        head: TrainedModule = build(spec, trust)
         head.restore_vectorizers(self.vectorizers)
         self.require_same_weights(head)
         head.load_state_dict(dict(self.weights))
@@ -183,14 +233,14 @@ def load(
     trust: str | Sequence[str] = (),
     task: str | None = None,
     map_location: str = "cpu",
-) -> TaskHead:
+) -> TaskHead | Any:
     """Return the head of a checkpoint, ready for raw input: no YAML, no data.
 
     Args:
         path: a ``.ckpt`` that the Trainer wrote.
         trust: modules, packages or class paths of your own that may be imported for it; one name,
             or several.
-        task: which head of a multi-task checkpoint.
+        task: which head of a joint checkpoint; without, that gives the whole :class:`MultiTask`.
         map_location: device of the weights.
 
     Raises:
@@ -198,9 +248,8 @@ def load(
         ValueError: if it is truncated or damaged, no checkpoint of seqattn, holds more than plain
             data, names a class that is neither imported nor trusted, or has no such task.
     """
-    if task is not None:
-        raise ValueError(f"task is for checkpoints of several tasks, got {task!r} for {path}")
-    return SavedHead.read(path, map_location).restore(trust)
+    saved = SavedHead.read(path, map_location)
+    return (saved if task is None else saved.of_task(task)).restore(trust)
 
 
 def transfer_weights(saved: SavedHead, head: TaskHead) -> None:
@@ -227,11 +276,21 @@ def transfer_weights(saved: SavedHead, head: TaskHead) -> None:
 
 def _foreign_prefixes(saved: SavedHead, head: TaskHead) -> tuple[str, ...]:
     own_target, target = head.vectorizer_states().get("target"), saved.vectorizers.get("target")
-    is_foreign = not head.frontend.vectorizer.has_vocabulary_of(saved.vectorizers["source"])
+    source = saved.vectorizers.get("source")
+    is_foreign = source is None or not head.frontend.vectorizer.has_vocabulary_of(source)
     prefixes = ["frontend."] if is_foreign else []
     if own_target != target or (is_foreign and not own_target):  # its labels are the symbols
         prefixes.append("output.")
     return tuple(prefixes)
+
+
+def _flat(states: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the vectorizers' states by their names in a sentence, of one head or several."""
+    return {
+        name if not task else f"{name} ({task})": state
+        for task, found in states.get("tasks", {"": states}).items()
+        for name, state in found.items()
+    }
 
 
 def _summary(names: Sequence[str]) -> str:

@@ -75,8 +75,15 @@ class Packing:
     in_order: bool = True
 
     @classmethod
-    def from_lengths(cls, lengths: Sequence[int]) -> Self:
+    def from_lengths(
+        cls, lengths: Sequence[int], members: Sequence[Sequence[int]] | None = None
+    ) -> Self:
         """Make the layout of sequences of these lengths, on the host.
+
+        Args:
+            lengths: of each sequence.
+            members: the numbers of the sequences of each group, each that is not empty in one;
+                by default those of similar length.
 
         Raises:
             ValueError: if a length is negative.
@@ -87,7 +94,7 @@ class Packing:
         sizes = np.array(lengths, dtype=np.int64)
         bounds = np.concatenate([[0], sizes.cumsum()])
         steps = np.arange(bounds[-1]) - bounds[:-1].repeat(sizes)
-        members = _group_by_length(lengths)
+        members = _group_by_length(lengths) if members is None else members
         groups = tuple(_describe(group, lengths) for group in members)
         tables = (bounds, steps, *_pad_rows(members, groups, bounds, steps))
         offsets, positions, rows, packed, padding = (torch.from_numpy(table) for table in tables)

@@ -4,18 +4,30 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from itertools import islice
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
 
 from seqattn.batch import Example, SequenceBatch
 from seqattn.data.sampler import TokenBatchSampler
+from seqattn.errors import DataError
+from seqattn.vectorizer import Piece
 
 if TYPE_CHECKING:
     from seqattn.heads.base import TaskHead
 
 _BATCH_TOKENS = 8192
+
+
+@runtime_checkable
+class JoinsPieces(Protocol):
+    """A head that makes one prediction of those of a source's pieces."""
+
+    def join_pieces(self, pieces: Sequence[Piece], predictions: Sequence[Any]) -> Any:
+        """Return the prediction of the whole source, its pieces in the order of time."""
 
 
 def predict(
@@ -28,7 +40,8 @@ def predict(
     """Return a plain Python prediction for each raw source, in the same order.
 
     Sources are sorted by length and batched by tokens inside; a source's prediction does not
-    depend on the others.
+    depend on the others. A source that the vectorizer cuts into pieces (an hour of sound) is
+    predicted piece by piece, where the head can join their predictions.
 
     Raises:
         TypeError: if `raw` is one string, or a setting is none of the head's :meth:`decode`.
@@ -37,12 +50,16 @@ def predict(
     """
     settings = dict(settings or {})
     _check_settings(head, settings)
-    predictions: list[Any] = [None] * len(raw)
-    for indices, batch in batches(head, raw, batch_tokens):
+    _check_call(head, raw, batch_tokens)
+    parts = [_cut(head, source, str(index)) for index, source in enumerate(raw)]
+    examples = [example for part in parts for example in part.examples]
+    predictions: list[Any] = [None] * len(examples)
+    for indices, batch in _example_batches(head, examples, batch_tokens):
         found = head.predict_batch(batch, **settings)
         for index, prediction in zip(indices, found, strict=True):
             predictions[index] = prediction
-    return predictions
+    rest = iter(predictions)
+    return [part.join(head, list(islice(rest, len(part.examples)))) for part in parts]
 
 
 def hidden_states(
@@ -91,14 +108,42 @@ def batches(
     head: TaskHead, raw: Sequence[Any], batch_tokens: int | None
 ) -> Iterator[tuple[list[int], SequenceBatch]]:
     """Yield batches of similar length, with the places of their sources."""
-    if isinstance(raw, str):
-        raise TypeError(f"raw must be a list of sources, got one string: [{raw[:20]!r}]")
-    if not head.is_built:
-        raise RuntimeError("the head must be fitted or loaded before it predicts")
-    if batch_tokens is not None and batch_tokens < 1:
-        raise ValueError(f"batch_tokens must be at least 1, got {batch_tokens}")
-    collate = head.collate
+    _check_call(head, raw, batch_tokens)
     examples = [Example(source, key=str(index)) for index, source in enumerate(raw)]
+    yield from _example_batches(head, examples, batch_tokens)
+
+
+@dataclass(frozen=True)
+class _Part:
+    """What is predicted of one source: itself, or its pieces."""
+
+    examples: list[Example]
+    pieces: list[Piece] | None
+
+    def join(self, head: TaskHead, predictions: list[Any]) -> Any:
+        if self.pieces is None:
+            return predictions[0]
+        assert isinstance(head, JoinsPieces)
+        return head.join_pieces(self.pieces, predictions)
+
+
+def _cut(head: TaskHead, source: Any, key: str) -> _Part:
+    try:
+        can_join = isinstance(head, JoinsPieces)
+        pieces = head.frontend.vectorizer.pieces(source) if can_join else None
+    except DataError:
+        raise
+    except (ValueError, TypeError) as error:
+        raise DataError(str(error), key=key) from error
+    if pieces is None:
+        return _Part([Example(source, key=key)], None)
+    return _Part([Example(p.source, key=f"{key} at {p.start:g} s") for p in pieces], pieces)
+
+
+def _example_batches(
+    head: TaskHead, examples: Sequence[Example], batch_tokens: int | None
+) -> Iterator[tuple[list[int], SequenceBatch]]:
+    collate = head.collate
     budget = batch_tokens or _BATCH_TOKENS
     lengths = [collate.length(example) for example in examples]
     sampler = TokenBatchSampler(lengths, budget, shuffle=False)
@@ -112,6 +157,15 @@ def batches(
                 yield indices, batch.to(head.device)
     finally:
         head.train(was_training)
+
+
+def _check_call(head: TaskHead, raw: Sequence[Any], batch_tokens: int | None) -> None:
+    if isinstance(raw, str):
+        raise TypeError(f"raw must be a list of sources, got one string: [{raw[:20]!r}]")
+    if not head.is_built:
+        raise RuntimeError("the head must be fitted or loaded before it predicts")
+    if batch_tokens is not None and batch_tokens < 1:
+        raise ValueError(f"batch_tokens must be at least 1, got {batch_tokens}")
 
 
 def _check_settings(head: TaskHead, settings: Mapping[str, Any]) -> None:

@@ -11,7 +11,8 @@ import importlib
 import inspect
 import sys
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Self
+from functools import partial
+from typing import Any, ClassVar, Self
 
 Spec = dict[str, Any]
 """``{"class_path": "package.module.Class", "init_args": {...}}``, as in a Lightning YAML."""
@@ -38,15 +39,28 @@ class Recorded:
             with strings as keys) nor another recorded part, or has no name to be passed by.
     """
 
+    makes: ClassVar[frozenset[str]] = frozenset()
+    """Arguments that hold parts, or functions that make parts of what only this one knows: its
+    ``__init__`` hands them to :meth:`record` itself. Their specs may lack arguments, and
+    :func:`build` turns them into such functions."""
+
     _init_args: dict[str, Any]
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
         """Bind the arguments to the constructor's names before ``__init__`` sees them."""
         self = super().__new__(cls)
         named = _name_arguments(cls, args, kwargs)
-        plain = {name: _to_plain(cls, name, value) for name, value in named.items()}
+        plain = {n: _to_plain(cls, n, value) for n, value in named.items() if n not in cls.makes}
         object.__setattr__(self, "_init_args", plain)
         return self
+
+    def record(self, name: str, value: Any) -> None:
+        """Keep one of the arguments that this class `makes`, as plain data.
+
+        Raises:
+            TypeError: if it is neither plain data nor a recorded part.
+        """
+        self._init_args[name] = _to_plain(type(self), name, value)
 
     @property
     def spec(self) -> Spec:
@@ -85,7 +99,10 @@ def build(spec: Mapping[str, Any], trust: str | Iterable[str] = ()) -> Any:
         raise ValueError(f"init_args must be a mapping, got {spec['init_args']!r}")
     trust = (trust,) if isinstance(trust, str) else tuple(trust)
     cls = resolve(str(spec["class_path"]), trust)
-    arguments = {name: _from_plain(value, trust) for name, value in spec["init_args"].items()}
+    arguments = {
+        name: (_postpone if name in cls.makes else _from_plain)(value, trust)
+        for name, value in spec["init_args"].items()
+    }
     try:
         return cls(**arguments)
     except TypeError as error:
@@ -94,7 +111,7 @@ def build(spec: Mapping[str, Any], trust: str | Iterable[str] = ()) -> Any:
         ) from error
 
 
-def resolve(path: str, trust: tuple[str, ...] = ()) -> type:
+def resolve(path: str, trust: tuple[str, ...] = ()) -> type[Recorded]:
     """Return the recorded class of that path; import its module only if it is trusted.
 
     Raises:
@@ -182,6 +199,19 @@ def _to_plain(cls: type, name: str, value: Any) -> Any:
         f"{name} of {cls.__name__} must be plain data or a part of seqattn, "
         f"so that a checkpoint can hold it, got {type(value).__name__}"
     )
+
+
+def _postpone(value: Any, trust: tuple[str, ...]) -> Any:
+    """Turn specs into functions that build them with further arguments."""
+    if not isinstance(value, Mapping):
+        return value
+    if value.keys() == {"class_path", "init_args"}:
+        return partial(_build_with, value, trust)
+    return {name: _postpone(item, trust) for name, item in value.items()}
+
+
+def _build_with(spec: Mapping[str, Any], trust: tuple[str, ...], **further: Any) -> Any:
+    return build({**spec, "init_args": {**spec["init_args"], **further}}, trust)
 
 
 def _from_plain(value: Any, trust: tuple[str, ...]) -> Any:

@@ -22,6 +22,8 @@ class Vectorized:
         edge_weight: Shape: (E,), or None.
         edge_attr: Shape: (E, F), or None.
         labelled: positions that carry a label. Shape: (L,) bool; None for all.
+        times: centre of each position, in seconds of the raw source, where positions have a time.
+            Shape: (L,), or None.
     """
 
     values: Tensor
@@ -29,6 +31,22 @@ class Vectorized:
     edge_weight: Tensor | None = None
     edge_attr: Tensor | None = None
     labelled: Tensor | None = None
+    times: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A stretch of a raw source that is too long to be predicted at once.
+
+    Args:
+        source: the stretch, a raw source itself.
+        start: where it begins, in seconds of the whole.
+        end: where it ends, in seconds of the whole.
+    """
+
+    source: Any
+    start: float
+    end: float
 
 
 class Vectorizer(ABC):
@@ -62,6 +80,13 @@ class Vectorizer(ABC):
     @abstractmethod
     def length(self, raw: Any) -> int:
         """Return the number of positions of one raw source, without vectorizing it."""
+
+    def pieces(self, raw: Any) -> list[Piece] | None:
+        """Return the overlapping pieces in which a long source is predicted.
+
+        None, as by default, for a source that is predicted as a whole.
+        """
+        return None
 
     @abstractmethod
     def state(self) -> dict[str, Any]:

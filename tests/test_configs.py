@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import yaml
 
+import seqattn
 from seqattn.cli import main
 from seqattn.recorded import build
 from seqattn.vectorizer import Vectorizer
@@ -17,7 +18,8 @@ OVERLAYS = [
     ROOT / "configs" / f"{name}.yaml" for name in ("average", "bf16", "ddp", "ema", "wandb")
 ]
 SMALLEST = ROOT / "configs" / "questions.yaml"
-MODELS = [path for path in CONFIGS if "\nmodel:" in path.read_text("utf-8")]
+SHARED_ENCODER = ROOT / "configs" / "encoder" / "shared.yaml"
+MODELS = [path for path in CONFIGS if "\ndata:" in path.read_text("utf-8")]
 WITH_FILES = [path for path in MODELS if "{path: " in path.read_text("utf-8")]
 
 
@@ -146,3 +148,30 @@ def test_config_says_where_its_data_is_when_it_is_absent(
     monkeypatch.chdir(tmp_path)
     assert main(["fit", "--config", str(path), "--trust", "tasks"]) == 2
     assert re.search(r"the data is at https://", capsys.readouterr().err)
+
+
+@pytest.mark.parametrize("name", ["python_roles", "questions", "handwritten_digits"])
+def test_shared_encoder_replaces_every_slot(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    given = yaml.safe_load(SHARED_ENCODER.read_text("utf-8"))["model"]["init_args"]["encoder"]
+    found = parsed(capsys, ROOT / "configs" / f"{name}.yaml", SHARED_ENCODER)
+    assert found["model"]["init_args"]["encoder"] == given
+
+
+@pytest.mark.filterwarnings("ignore:.*labels never occur in training")  # there are few examples
+@pytest.mark.parametrize(
+    ("name", "few"),
+    [
+        ("python_roles", ["--data.train.fraction=0.01", "--data.val.fraction=0.01"]),
+        ("moving_shapes", ["--data.train.clips=8", "--data.val.clips=8"]),
+    ],
+)
+def test_shared_encoder_takes_a_step_with_any_modality(
+    name: str, few: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    words = ["--config", str(ROOT / "configs" / f"{name}.yaml"), "--config", str(SHARED_ENCODER)]
+    steps = ["--trainer.max_steps=1", "--trainer.val_check_interval=1", "--trust=tasks"]
+    assert main(["fit", *words, *steps, *few]) == 0
+    (best,) = tmp_path.rglob("best.ckpt")
+    given = yaml.safe_load(SHARED_ENCODER.read_text("utf-8"))["model"]["init_args"]["encoder"]
+    assert seqattn.load(best, trust=["tasks"]).encoder.spec == given

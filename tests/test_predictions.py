@@ -8,6 +8,7 @@ import torch
 import seqattn
 from seqattn import DataError, Example
 from seqattn.predictions import predict
+from tests.heads import small_sound
 from tests.heads.small_heads import (
     build_on,
     classifier,
@@ -164,3 +165,61 @@ def test_the_trainer_predicts_what_the_head_does() -> None:
     assert found is not None
     flat = [prediction for batch in found for prediction in batch]
     assert [p["label"] for p in flat] == [p["label"] for p in model.predict(texts)]
+
+
+def long_sound(length: int) -> Any:
+    torch.manual_seed(1)
+    return (torch.randn(length).tolist(), small_sound.RATE)
+
+
+def sound_examples() -> list[Example]:
+    spans = [(0.0, 2.0, "a"), (2.0, 4.0, "b")]
+    return [Example(long_sound(60), spans if number else []) for number in range(2)]
+
+
+def test_a_long_source_is_predicted_in_pieces_as_it_is_whole() -> None:
+    # a position sees five to each side, and pieces share twenty
+    model = small_sound.labeler(sound_examples())
+    raw = [long_sound(length) for length in (30, 61, 500, 0)]
+    in_pieces = model.predict(raw)
+    model.frontend.vectorizer.chunk = 1000.0
+    assert in_pieces == model.predict(raw)
+    assert len(in_pieces[2]) > 50
+
+
+def test_predictions_of_a_long_source_are_averaged_by_length() -> None:
+    examples = [Example(long_sound(60), "a"), Example(long_sound(50), "b")]
+    model = small_sound.classifier(examples)
+    samples, rate = long_sound(100)
+    whole, first, last = model.predict(
+        [(samples, rate), (samples[:60], rate), (samples[40:], rate)]
+    )
+    for label, score in whole["scores"].items():
+        expected = (first["scores"][label] + last["scores"][label]) / 2
+        assert score == pytest.approx(expected, abs=1e-6)
+
+
+def test_a_long_source_is_whole_for_a_head_that_joins_no_pieces() -> None:
+    class Counts(seqattn.TokenLabeling):
+        join_pieces = None  # type: ignore[assignment]
+
+        def decode(self, output: Any, batch: Any) -> Any:
+            return list(batch.packing.lengths)
+
+    parts = small_sound.SampleFrontEnd(), small_sound.near_sighted()
+    model = build_on(Counts(*parts), sound_examples())
+    assert model.predict([long_sound(100)]) == [100]
+
+
+def test_a_source_that_cannot_be_cut_names_its_place() -> None:
+    model = small_sound.labeler(sound_examples())
+    with pytest.raises(DataError, match="example '1': the rate must be 10, got 8"):
+        model.predict([long_sound(3), ([0.0], 8)])
+
+
+def test_a_piece_that_breaks_a_rule_names_its_place() -> None:
+    model = small_sound.labeler(sound_examples())
+    samples, rate = long_sound(100)
+    samples[70] = float("nan")
+    with pytest.raises(DataError, match="example '0 at 4 s': values must be finite, got .nan."):
+        model.predict([(samples, rate)])

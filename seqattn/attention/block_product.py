@@ -63,7 +63,7 @@ class _BlockAttention(torch.autograd.Function):
         rows = HeadRows.of(packing, heads)
         blocks = [gather_rows(x, packing) for x in (query, key, value)]
         mixed = torch.empty_like(blocks[2])
-        views = _views((*blocks, mixed), packing, heads)
+        views = block_views((*blocks, mixed), packing, heads)
         scores = _edge_scores(masks, edge_bias, query)
         weights, kept = [], []
         for number, (q, k, v, out) in enumerate(zip(*views, strict=True)):
@@ -91,7 +91,7 @@ class _BlockAttention(torch.autograd.Function):
         grad = gather_rows(grad, packing)
         grad.index_fill_(0, ctx.blind, 0.0)
         results = [torch.empty_like(x) for x in (query, key, value)]
-        views = _views((query, key, value, grad, *results), packing, heads)
+        views = block_views((query, key, value, grad, *results), packing, heads)
         changes = []
         for q, k, v, g, to_q, to_k, to_v, share, keep in zip(*views, weights, kept, strict=True):
             change = torch.bmm(g, v.transpose(1, 2))
@@ -100,7 +100,7 @@ class _BlockAttention(torch.autograd.Function):
             else:
                 torch.bmm(drop(share, keep, ctx.threshold).transpose(1, 2), g, out=to_v)
                 change = drop(change, keep, ctx.threshold)
-            _softmax_backward(change, share)
+            softmax_backward(change, share)
             torch.baddbmm(to_q, change, k, beta=0, alpha=ctx.scale, out=to_q)
             torch.baddbmm(to_k, change.transpose(1, 2), q, beta=0, alpha=ctx.scale, out=to_k)
             changes.append(change.flatten())
@@ -152,13 +152,13 @@ def _weigh(
     return torch.softmax(scores, -1, out=scores)
 
 
-def _softmax_backward(grad: Tensor, share: Tensor) -> None:
+def softmax_backward(grad: Tensor, share: Tensor) -> None:
     """Turn the gradient of a softmax into that of its scores, in place. Shape: (b H, L, L)."""
     backward = torch.ops.aten._softmax_backward_data.out
     backward(grad, share, -1, share.dtype, grad_input=grad)
 
 
-def _views(tensors: Sequence[Tensor], packing: Packing, heads: int) -> list[list[Tensor]]:
+def block_views(tensors: Sequence[Tensor], packing: Packing, heads: int) -> list[list[Tensor]]:
     """Return for each tensor its blocks. Shape: (P H, K). returns: of (b H, L, K)."""
     sizes = block_sizes(packing, heads)
     lengths = [group.length for group in packing.groups]

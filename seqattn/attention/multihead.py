@@ -11,6 +11,7 @@ from seqattn.attention.cache import AttentionCache
 from seqattn.attention.edge_list import normalize_by_target
 from seqattn.attention.kernels import KernelName, Scoring, run_aggregate, run_attention
 from seqattn.attention.layout import Layout
+from seqattn.attention.linear import Linear, linear
 from seqattn.attention.masks import EdgeTerms
 from seqattn.attention.patterns import Edges, Pattern
 from seqattn.attention.reference import Score, attend
@@ -71,8 +72,8 @@ class MultiHeadAttention(nn.Module):
         self.kernel: KernelName = kernel
         self.scale = self.head_dim**-0.5
         width = 0 if edge_weight == "replace" else 2 * self.head_dim
-        self.project_in = nn.Linear(dim, heads * (width + self.value_dim))
-        self.project_out = nn.Linear(heads * self.value_dim, dim)
+        self.project_in = Linear(dim, heads * (width + self.value_dim))
+        self.project_out = Linear(heads * self.value_dim, dim)
         learned = torch.empty(heads, self.head_dim) if score == "additive" else None
         self.score_vector = None if learned is None else nn.Parameter(learned)
         self.gain = nn.Parameter(torch.ones(heads)) if edge_weight == "bias" else None
@@ -99,7 +100,7 @@ class MultiHeadAttention(nn.Module):
         bias: Tensor = self.project_out.bias
         for unread in self._unread(layout):
             bias = bias + 0.0 * unread.sum()
-        return nn.functional.linear(mixed.flatten(1), self.project_out.weight, bias)
+        return linear(mixed.flatten(1), self.project_out.weight, bias)
 
     def start(self, size: int) -> AttentionCache:
         """Return an empty cache for B = `size` sequences."""

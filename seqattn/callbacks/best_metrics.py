@@ -7,6 +7,7 @@ from typing import Any
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 
+from seqattn.callbacks.progress import is_of_validation
 from seqattn.callbacks.quiet import QuietCallback
 
 
@@ -32,7 +33,7 @@ class BestMetrics(QuietCallback):
         if trainer.sanity_checking or not isinstance(checkpoint, ModelCheckpoint):
             return
         metrics = trainer.callback_metrics
-        now = {n: float(value) for n, value in metrics.items() if n.startswith("val/")}
+        now = {n: float(value) for n, value in metrics.items() if is_of_validation(n)}
         score = now.get(checkpoint.monitor or "")
         sign = 1.0 if checkpoint.mode == "max" else -1.0
         if score is None or self._score is None or sign * score > sign * self._score:

@@ -24,7 +24,7 @@ class ValidationLines(QuietCallback):
         """Print the validation metrics and the last training loss."""
         if trainer.state.fn != "fit" or trainer.sanity_checking or not trainer.is_global_zero:
             return
-        names = ("train/loss", *sorted(n for n in trainer.logged_metrics if n.startswith("val/")))
+        names = ("train/loss", *sorted(filter(is_of_validation, trainer.logged_metrics)))
         found = {name: trainer.callback_metrics.get(name) for name in names}
         cells = [f"{name} {float(value):.4f}" for name, value in found.items() if value is not None]
         line = f"epoch {trainer.current_epoch}  step {trainer.global_step}  {'  '.join(cells)}"
@@ -56,3 +56,8 @@ class FinalValidation(QuietCallback):
         trainer.validating = True
         loop.run()
         trainer.training = True
+
+
+def is_of_validation(name: str) -> bool:
+    """Return whether a metric is of a validation; several heads put their names in front."""
+    return "val" in name.split("/")[:-1]

@@ -70,6 +70,25 @@ class ConfigFiles:
         found = [place for place in self.places if place.value == class_path][:1]
         return "".join(f"{place.file}:{place.line}: " for place in found)
 
+    def complete(self, path: Parts, value: str = "") -> Parts:
+        """Return a key with the names of a mapping's parts, which a parser's message leaves out.
+
+        Args:
+            path: the key, such as ``model.heads.frontend``.
+            value: the scalar that the right key holds; "" for any.
+        """
+        wanted = bare(path)
+        places = [(bare(place.path), place.value) for place in self.places]
+        if any(own == wanted for own, _ in places):
+            return path
+        longer = [(own, held) for own, held in places if _holds(own, wanted)]
+        matching = [own for own, held in longer if held == value] if value else []
+        return next(iter([*matching, *(own for own, _ in longer), path]))
+
+    def has_below(self, path: Parts) -> bool:
+        """Return whether a file has keys below another one."""
+        return any(bare(place.path)[:-1] == bare(path) for place in self.places)
+
     def class_path(self, path: Parts) -> str:
         """Return the class that the files name for a part; "" where they name none."""
         wanted = (*bare(path), "class_path")
@@ -137,6 +156,12 @@ def constructor_names(class_path: str) -> list[str]:
         if not any(p.kind is p.VAR_KEYWORD for p in parameters):
             break
     return names
+
+
+def _holds(path: Parts, wanted: Parts) -> bool:
+    """Whether a key is another one with further names inside."""
+    rest = iter(path)
+    return path[:1] == wanted[:1] and path[-1:] == wanted[-1:] and all(p in rest for p in wanted)
 
 
 def _places_of(path: str) -> list[Place]:

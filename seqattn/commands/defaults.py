@@ -16,14 +16,14 @@ from seqattn.callbacks.progress import FinalValidation, ValidationLines
 from seqattn.callbacks.run_files import GivenConfig, RunFiles
 from seqattn.callbacks.wandb import WandbArtifacts, WandbTables
 from seqattn.commands.loggers import WandbSettings
-from seqattn.heads.base import TaskHead
+from seqattn.heads.trained_module import TrainedModule
 
 
 def default_callbacks(
     command: str,
     *,
     given: dict[str, Any],
-    head: TaskHead,
+    head: TrainedModule,
     data: LightningDataModule,
     directory: Path,
     config: GivenConfig,

@@ -6,6 +6,7 @@ import difflib
 import re
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 
 from seqattn.commands.config_files import ConfigFiles, bare, constructor_names
 from seqattn.commands.parser_message import Complaint, Parts, read_complaint
@@ -37,7 +38,7 @@ class Explainer:
         unread = re.search(r"unrecognized arguments: (\S+)", message)
         if unread:
             return self._unknown_flag(unread[1])
-        complaint = read_complaint(message)
+        complaint = self._completed(read_complaint(message))
         unknown = re.search(r"(?:does not accept option|Option) '([^']+)'", complaint.body)
         if unknown:
             path = (*complaint.key, *unknown[1].split("."))
@@ -48,9 +49,19 @@ class Explainer:
             return self._no_mapping(complaint.key, message)
         return self._wrong_value(complaint) if complaint.key else complaint.last_line
 
+    def _completed(self, complaint: Complaint) -> Complaint:
+        """Put the names of a mapping's parts into the key."""
+        key, class_path = complaint.key, complaint.class_path
+        if bare(key) in self.flags or not key:
+            return complaint
+        if class_path:
+            return replace(complaint, key=self.files.complete((*key, "class_path"), class_path)[:-1])
+        return replace(complaint, key=self.files.complete(key, complaint.value))
+
     # --- keys -------------------------------------------------------------------------------
 
     def _unknown_key(self, path: Parts, class_path: str) -> str:
+        path = self.files.complete(path)
         flag = self.flags.get(bare(path))
         if flag and not self.files.find(path):
             return self._unknown_flag(flag)
@@ -90,8 +101,9 @@ class Explainer:
         return names or constructor_names(self.files.class_path(parent))
 
     def _is_valid(self, path: Parts) -> bool:
-        name = path[-1].removesuffix("+")
-        return name in ("init_args", "class_path") or name in self._siblings(path[:-1])
+        name, siblings = path[-1].removesuffix("+"), self._siblings(path[:-1])
+        is_of_mapping = not siblings and self.files.has_below(path)  # of parts by any name
+        return name in ("init_args", "class_path", *siblings) or is_of_mapping
 
     def _missing(self, complaint: Complaint) -> str:
         found = re.search(r"arguments are required: ([\w., ]+)", complaint.body)

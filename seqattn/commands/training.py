@@ -32,7 +32,7 @@ from seqattn.commands.run_directory import (
 )
 from seqattn.commands.saved_model import model_of_checkpoint
 from seqattn.commands.threads import share_threads
-from seqattn.heads.base import TaskHead
+from seqattn.heads.trained_module import TrainedModule
 
 _DEFAULTS = {
     "use_distributed_sampler": False,  # our sampler shards by itself
@@ -59,7 +59,7 @@ class SequenceCLI(LightningCLI):
         self.saved: SavedHead | None = None
         self.run_directory = Path()
         super().__init__(
-            TaskHead,
+            TrainedModule,
             LightningDataModule,
             save_config_callback=None,
             seed_everything_default=1,

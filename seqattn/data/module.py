@@ -3,27 +3,24 @@
 from __future__ import annotations
 
 import logging
-import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Literal
 
-from lightning.pytorch import LightningDataModule, Trainer
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader
 
 from seqattn.batch import Example
 from seqattn.collate import Collator
+from seqattn.data.epochs import EpochSampler
+from seqattn.data.loader import DrawnExamples, make_loader
 from seqattn.data.measured import Measured
 from seqattn.data.readers.base import Reader
-from seqattn.data.resume import convert_position, next_epoch, resume_training, training_position
-from seqattn.data.sampler import Member, TokenBatchSampler
+from seqattn.data.resumable import ResumableData
+from seqattn.data.sampler import TokenBatchSampler
 from seqattn.errors import DataError
 
 log = logging.getLogger(__name__)
-
-Drawn = tuple[Example, int | None]
-"""An example with the draw of its augmentation."""
 
 _SPLITS = {
     "fit": ("train", "val"),
@@ -33,7 +30,7 @@ _SPLITS = {
 }
 
 
-class SequenceData(LightningDataModule):
+class SequenceData(ResumableData):
     """Reads examples and serves them as packed batches under a token budget.
 
     The model says how examples become a batch, and how many tokens each takes: its attribute
@@ -71,11 +68,9 @@ class SequenceData(LightningDataModule):
         seed: int | None = None,
         too_long: Literal["error", "drop"] = "error",
     ) -> None:
-        super().__init__()
+        super().__init__(workers, seed)
         if batch_tokens < 1:
             raise ValueError(f"batch_tokens must be at least 1, got {batch_tokens}")
-        if workers < 0:
-            raise ValueError(f"workers must not be negative, got {workers}")
         if too_long not in ("error", "drop"):
             raise ValueError(f"too_long must be 'error' or 'drop', got {too_long!r}")
         self.train = train
@@ -83,14 +78,10 @@ class SequenceData(LightningDataModule):
         self.test = test
         self.predict = predict
         self.batch_tokens = batch_tokens
-        self.workers = workers
-        self.seed = seed
         self.too_long = too_long
+        self.task: str | None = None
         self._examples: dict[str, list[Example]] = {}
         self._measured: dict[str, Measured] = {}
-        self._train_sampler: TokenBatchSampler | None = None
-        self._resumed: dict[str, Any] | None = None
-        self._trainer_shares_out: bool | None = None
 
     def setup(self, stage: str) -> None:
         """Read the splits of a stage that are not read yet.
@@ -99,19 +90,11 @@ class SequenceData(LightningDataModule):
             ValueError: if the stage needs a split that was not given, or that is empty.
             DataError: if a file breaks its format.
         """
+        super().setup(stage)
         self._measured.clear()  # another model may count tokens differently
-        self._train_sampler = None
-        self._share_out_alone()
         for split in _SPLITS[stage]:
             if (stage, split) != ("fit", "val") or self.val is not None:
                 self.examples(split)
-
-    def teardown(self, stage: str) -> None:
-        """Give the trainer its own setting back."""
-        if self.trainer is not None and self._trainer_shares_out is not None:
-            connector = self.trainer._accelerator_connector
-            connector.use_distributed_sampler = self._trainer_shares_out
-            self._trainer_shares_out = None
 
     def examples(self, split: str) -> list[Example]:
         """Return the examples of ``"train"``, ``"val"``, ``"test"`` or ``"predict"``.
@@ -123,46 +106,33 @@ class SequenceData(LightningDataModule):
             DataError: if a file breaks its format.
         """
         if split not in self._examples:
-            self._examples[split] = _read(split, getattr(self, split))
+            self._examples[split] = self._read(split, getattr(self, split))
         return self._examples[split]
 
-    def train_dataloader(self) -> DataLoader[Drawn]:
+    def train_dataloader(self) -> DataLoader[Any]:
         """Return shuffled batches, from where the checkpoint left off.
 
         Raises:
             DataError: if an example of training or validation is too long.
             ValueError: if the checkpoint was written in the middle of other data.
         """
-        sampler = self._sampler("train")
         if self.val is not None:
-            self._measure("val")
-        if self._resumed is None:
-            # not left to Lightning: it sets the epoch after workers began to fetch ahead
-            epochs: Any = self._attached.fit_loop.epoch_progress
-            sampler.set_epoch(epochs.current.processed)
-        else:
-            self._resume(self._resumed, sampler)
-            self._resumed = None
-        return self._loader("train", sampler)
+            self.measured("val")
+        return super().train_dataloader()
 
-    def val_dataloader(self) -> DataLoader[Drawn] | list[DataLoader[Drawn]]:
+    def val_dataloader(self) -> DataLoader[Any] | list[DataLoader[Any]]:
         """Return the validation batches, longest first; nothing if there is no `val`."""
-        return [] if self.val is None else self._loader("val", self._sampler("val"))
+        return [] if self.val is None else self.make_loader("val", self.make_sampler("val"))
 
-    def test_dataloader(self) -> DataLoader[Drawn]:
+    def test_dataloader(self) -> DataLoader[Any]:
         """Return the test batches, longest first."""
-        return self._loader("test", self._sampler("test"))
+        return self.make_loader("test", self.make_sampler("test"))
 
-    def predict_dataloader(self) -> DataLoader[Drawn]:
+    def predict_dataloader(self) -> DataLoader[Any]:
         """Return the batches to predict, longest first."""
         # Lightning warns that a batch sampler of ours must return every example, as ours does.
         warnings.filterwarnings("ignore", message="You are using a custom batch sampler `TokenBat")
-        return self._loader("predict", self._sampler("predict"))
-
-    @property
-    def batches_per_epoch(self) -> int:
-        """Micro-batches of every training epoch in this process, before any limit of Trainer."""
-        return len(self._sampler("train"))
+        return self.make_loader("predict", self.make_sampler("predict"))
 
     @property
     def global_batch_tokens(self) -> int:
@@ -170,33 +140,43 @@ class SequenceData(LightningDataModule):
         trainer = self._attached
         return self.batch_tokens * trainer.world_size * trainer.accumulate_grad_batches
 
-    def state_dict(self) -> dict[str, Any]:
-        """Return where training is in its data, and which data, as plain data."""
-        if self._train_sampler is None:
-            return {}
-        epoch, batches = training_position(self._attached)
-        return {
-            "epoch": epoch,
-            "batches": batches,
-            "batches_per_epoch": int(self._attached.num_training_batches),
-            "world_size": self._train_sampler.world_size,
-            "data": self._fingerprint(self._train_sampler),
-        }
+    def make_sampler(self, split: str) -> TokenBatchSampler:
+        """Return the sampler of this process for a split."""
+        trainer = self._attached
+        return self.share(split, trainer.global_rank, trainer.world_size)
 
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take a checkpoint's state, which matters to `fit` only."""
-        self._resumed = state_dict if self._attached.state.fn == "fit" else None
+    def share(self, split: str, rank: int, world_size: int) -> TokenBatchSampler:
+        """Return the sampler of any process for a split."""
+        return TokenBatchSampler(
+            self.measured(split).lengths,
+            self.batch_tokens,
+            seed=self._seed_in_force,
+            shuffle=split == "train" and not getattr(self._attached, "overfit_batches", 0),
+            rank=rank,
+            world_size=world_size,
+        )
+
+    def make_loader(self, split: str, sampler: EpochSampler[Any]) -> DataLoader[Any]:
+        """Return the loader of a split."""
+        return make_loader(
+            DrawnExamples(self.measured(split).examples),
+            sampler,
+            self.collate,
+            workers=self.workers,
+            pin_memory=self._pins_memory,
+        )
 
     @property
-    def _attached(self) -> Trainer:
-        if self.trainer is None:
-            raise ValueError("trainer must be attached, got None: give the data module to one")
-        return self.trainer
+    def collate(self) -> Collator:
+        """The model's collator; of a joint model that of this task.
 
-    @property
-    def _collator(self) -> Collator:
+        Raises:
+            TypeError: if the model has none.
+        """
         model = self._attached.lightning_module
         collate = getattr(model, "collate", None)
+        if self.task is not None and isinstance(collate, Mapping):
+            collate = collate[self.task]
         if not isinstance(collate, Collator):
             raise TypeError(
                 f"collate of {type(model).__name__} must be a seqattn.collate.Collator, which "
@@ -204,22 +184,31 @@ class SequenceData(LightningDataModule):
             )
         return collate
 
-    def _share_out_alone(self) -> None:
-        """Switch ``Trainer(use_distributed_sampler)`` off until teardown.
+    def measured(self, split: str) -> Measured:
+        """Return the examples of a split that are served, with the tokens that each takes.
 
-        The sampler has shared out the batches already; Lightning would repeat some to share them
-        out, and can wrap no batch sampler but torch's own.
+        Raises:
+            DataError: if one is too long, or cannot be measured; names its key.
+            ValueError: if none is short enough.
         """
-        if self.trainer is not None and self._trainer_shares_out is None:
-            connector = self.trainer._accelerator_connector
-            self._trainer_shares_out = connector.use_distributed_sampler
-            connector.use_distributed_sampler = False
-
-    def _measure(self, split: str) -> Measured:
         if split not in self._measured:
-            measured = Measured.of(self.examples(split), self._collator)
+            measured = Measured.of(self.examples(split), self.collate)
             self._measured[split] = self._treat_too_long(split, measured)
         return self._measured[split]
+
+    def fingerprint(self) -> dict[str, int | str]:
+        """Return all that the list of training micro-batches depends on."""
+        measured = self.measured("train")
+        return {
+            "seed": self._seed_in_force,
+            "batch_tokens": self.batch_tokens,
+            "number of examples": len(measured.examples),
+            "digest of keys and lengths": measured.digest(),
+        }
+
+    def _place(self, name: str) -> str:
+        """Return the key of an argument in a config."""
+        return f"data.{name}" if self.task is None else f"data.tasks.{self.task}.{name}"
 
     def _treat_too_long(self, split: str, measured: Measured) -> Measured:
         fits = measured.lengths <= self.batch_tokens
@@ -231,8 +220,8 @@ class SequenceData(LightningDataModule):
             others = f", and {count - 1} more of {split} are too long" if count > 1 else ""
             raise DataError(
                 f"length must be at most batch_tokens = {self.batch_tokens}, got "
-                f"{measured.lengths[first]}{others}: raise data.batch_tokens, or leave such "
-                "examples out of training with data.too_long = drop",
+                f"{measured.lengths[first]}{others}: raise {self._place('batch_tokens')}, or "
+                f"leave such examples out of training with {self._place('too_long')} = drop",
                 key=measured.examples[first].key,
             )
         if split != "train":
@@ -250,94 +239,19 @@ class SequenceData(LightningDataModule):
         )
         return measured.only(fits)
 
-    def _sampler(self, split: str) -> TokenBatchSampler:
-        if split == "train" and self._train_sampler is not None:
-            return self._train_sampler
-        trainer = self._attached
-        sampler = TokenBatchSampler(
-            self._measure(split).lengths,
-            self.batch_tokens,
-            seed=int(os.environ.get("PL_GLOBAL_SEED", 0)) if self.seed is None else self.seed,
-            shuffle=split == "train" and not getattr(trainer, "overfit_batches", 0),
-            rank=trainer.global_rank,
-            world_size=trainer.world_size,
-        )
-        if split == "train":
-            self._train_sampler = sampler
-        return sampler
-
-    def _loader(self, split: str, sampler: TokenBatchSampler) -> DataLoader[Drawn]:
-        if self.workers:  # tokenizers warn, or hang, in forked processes
-            os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-        return _ResumableLoader(
-            _DrawnExamples(self._measure(split).examples),
-            batch_sampler=sampler,
-            collate_fn=self._collator,
-            num_workers=self.workers,
-            persistent_workers=self.workers > 0,
-            pin_memory=self._attached.strategy.root_device.type == "cuda",
-        )
-
-    def _resume(self, state: dict[str, Any], sampler: TokenBatchSampler) -> None:
-        then, now = state["data"], self._fingerprint(sampler)
-        changes = [
-            f"{name} = {value}, not {then.get(name)}"
-            for name, value in now.items()
-            if value != then.get(name)
+    def _read(self, split: str, reader: Reader | None) -> list[Example]:
+        if reader is None:
+            place = self._place(split)
+            raise ValueError(
+                f"{split} must be a reader, got None: set {place} in the config, --{place} "
+                f"on the command line, or SequenceData({split}=…)"
+            )
+        examples = [
+            example if example.key else replace(example, key=str(number))
+            for number, example in enumerate(reader.read())
         ]
-        position = (state["epoch"], state["batches"])
-        if changes:
-            position = next_epoch(position, state.get("batches_per_epoch"), "; ".join(changes))
-        position = convert_position(position, state["world_size"], sampler)
-        resume_training(self._attached, sampler, position)
-
-    def _fingerprint(self, sampler: TokenBatchSampler) -> dict[str, int | str]:
-        """Return all that the list of micro-batches depends on."""
-        measured = self._measure("train")
-        return {
-            "seed": sampler.seed,
-            "batch_tokens": sampler.batch_tokens,
-            "number of examples": len(measured.examples),
-            "digest of keys and lengths": measured.digest(),
-        }
-
-
-def _read(split: str, reader: Reader | None) -> list[Example]:
-    if reader is None:
-        raise ValueError(
-            f"{split} must be a reader, got None: set data.{split} in the config, --data.{split} "
-            f"on the command line, or SequenceData({split}=…)"
-        )
-    examples = [
-        example if example.key else replace(example, key=str(number))
-        for number, example in enumerate(reader.read())
-    ]
-    if not examples:
-        raise ValueError(
-            f"{split} must hold at least one example, got none from {type(reader).__name__}"
-        )
-    return examples
-
-
-class _DrawnExamples(Dataset[Drawn]):
-    """Gives the sampler's examples with their draws."""
-
-    def __init__(self, examples: Sequence[Example]) -> None:
-        self.examples = examples
-
-    def __getitem__(self, member: Member) -> Drawn:
-        index, draw = member
-        return self.examples[index], draw
-
-    def __len__(self) -> int:
-        return len(self.examples)
-
-
-class _ResumableLoader(DataLoader[Drawn]):
-    """A loader that Lightning knows to be resumable by these methods; the module has the state."""
-
-    def state_dict(self) -> dict[str, Any]:
-        return {}
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Ignore the empty state."""
+        if not examples:
+            raise ValueError(
+                f"{split} must hold at least one example, got none from {type(reader).__name__}"
+            )
+        return examples

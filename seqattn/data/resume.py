@@ -7,7 +7,7 @@ from typing import Any
 
 from lightning.pytorch import Trainer
 
-from seqattn.data.sampler import TokenBatchSampler
+from seqattn.data.epochs import EpochSampler
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +35,7 @@ def training_position(trainer: Trainer) -> Position:
     return epoch, done
 
 
-def resume_training(trainer: Trainer, sampler: TokenBatchSampler, position: Position) -> None:
+def resume_training(trainer: Trainer, sampler: EpochSampler[Any], position: Position) -> None:
     """Make the sampler and Lightning's counters, already restored, go on at a position.
 
     The counters stay as they are where they say the same. They are put right where Lightning
@@ -56,7 +56,7 @@ def resume_training(trainer: Trainer, sampler: TokenBatchSampler, position: Posi
         _enter_epoch(trainer, epoch, done, epoch * per_epoch + done)
 
 
-def convert_position(position: Position, world_size: int, sampler: TokenBatchSampler) -> Position:
+def convert_position(position: Position, world_size: int, sampler: EpochSampler[Any]) -> Position:
     """Return the position of a run of `world_size` processes as the sampler's processes count.
 
     Raises:

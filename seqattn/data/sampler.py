@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import heapq
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
-from torch.utils.data import Sampler
+
+from seqattn.data.epochs import EpochSampler
 
 Member = tuple[int, int | None]
 """An example's index and the seed of its augmentation; None for no augmentation."""
@@ -27,13 +29,11 @@ _SHUFFLE, _DRAW, _ORDER = 0, 1, 2
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 
 
-class TokenBatchSampler(Sampler[list[Member]]):
+class TokenBatchSampler(EpochSampler[Member]):
     """Yields lists of (index, draw), for ``DataLoader(batch_sampler=…)``.
 
-    The list of an epoch's micro-batches is a pure function of (seed, epoch). It ignores the number
-    of ranks: rank r of W takes every W-th, and the last round is filled with empty micro-batches,
-    so that all ranks have equally many and every example counts once. All epochs have equally
-    many. No random state is kept anywhere.
+    The list of an epoch's micro-batches is a pure function of (seed, epoch); how ranks share it
+    out stands in :class:`~seqattn.data.epochs.EpochSampler`.
 
     In training the examples are shuffled, sorted by length within pools, cut into micro-batches
     and those shuffled; draw = f(seed, epoch, index). In evaluation they are sorted by length,
@@ -63,62 +63,23 @@ class TokenBatchSampler(Sampler[list[Member]]):
         world_size: int = 1,
     ) -> None:
         sizes = np.asarray(lengths, dtype=np.int64)
-        _check(sizes, batch_tokens, shuffle, rank, world_size)
+        _check(sizes, batch_tokens, shuffle)
+        super().__init__(rank, world_size)
         self.batch_tokens = batch_tokens
         self.seed = seed
         self.shuffle = shuffle
-        self.rank = rank
-        self.world_size = world_size
-        self.epoch = 0
-        self.position = 0
         self._costs = np.maximum(sizes, 1)
         self._widest = 0
         self._count = self._survey()
-
-    @property
-    def sampler(self) -> TokenBatchSampler:
-        """Itself: Lightning calls `set_epoch` on the sampler of a batch sampler, not on it."""
-        return self
 
     @property
     def total(self) -> int:
         """Micro-batches of an epoch, of all ranks together, without the filling."""
         return self._count
 
-    def __len__(self) -> int:
-        """Return the micro-batches of an epoch on this rank, the filling included."""
-        return -(-self._count // self.world_size)
-
-    def set_epoch(self, epoch: int) -> None:
-        """Go to an epoch: to its beginning, or where :meth:`resume` said if that was its epoch."""
-        if epoch != self.epoch:
-            self.epoch, self.position = epoch, 0
-
-    def resume(self, epoch: int, position: int) -> None:
-        """Leave out the first micro-batches of one epoch, counted on this rank.
-
-        Raises:
-            ValueError: if the epoch has no such position.
-        """
-        if not 0 <= position <= len(self):
-            raise ValueError(f"position must lie in 0 … {len(self)}, got {position}")
-        self.epoch, self.position = epoch, position
-
-    def __iter__(self) -> Iterator[list[Member]]:
-        """Yield this rank's micro-batches, from `position` on.
-
-        Epoch and position are read with the first micro-batch: a loader with workers asks for an
-        iterator twice, and Lightning sets the epoch after it asked.
-        """
-        plan, draws = self._plan(self.epoch), self._draws(self.epoch)
-        start, stop = self.position * self.world_size, len(self) * self.world_size
-        for number in range(start + self.rank, stop, self.world_size):
-            yield plan.members(number, draws) if number < self._count else []
-
-    def batches(self, epoch: int) -> list[list[Member]]:
-        """Return all micro-batches of an epoch, of all ranks, without the filling."""
-        plan, draws = self._plan(epoch), self._draws(epoch)
-        return [plan.members(number, draws) for number in range(self._count)]
+    def plan(self, epoch: int) -> Callable[[int], list[Member]]:
+        """Return what gives each micro-batch of an epoch by its number."""
+        return partial(self._cut_epoch(epoch).members, draws=self._draws(epoch))
 
     def _survey(self) -> int:
         """Return the number of micro-batches of every epoch; note an epoch that has so many."""
@@ -128,7 +89,7 @@ class TokenBatchSampler(Sampler[list[Member]]):
         self._widest = int(np.argmax(counts))
         return counts[self._widest]
 
-    def _plan(self, epoch: int) -> _Plan:
+    def _cut_epoch(self, epoch: int) -> _Plan:
         """Return the plan of an epoch, with exactly as many micro-batches as every other.
 
         A plan with fewer has its largest split; there are enough examples, since no micro-batch of
@@ -183,13 +144,9 @@ class _Plan:
         return [(index, None if draws is None else draws[index]) for index in indices]
 
 
-def _check(
-    sizes: NDArray[np.int64], batch_tokens: int, shuffle: bool, rank: int, world_size: int
-) -> None:
+def _check(sizes: NDArray[np.int64], batch_tokens: int, shuffle: bool) -> None:
     if batch_tokens < 1:
         raise ValueError(f"batch_tokens must be at least 1, got {batch_tokens}")
-    if not 0 <= rank < world_size:
-        raise ValueError(f"rank must lie in 0 … world_size - 1 = {world_size - 1}, got {rank}")
     if sizes.ndim != 1:
         raise ValueError(f"lengths must be a flat list, got shape {sizes.shape}")
     if len(sizes) and int(sizes.min()) < 0:

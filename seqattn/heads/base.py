@@ -11,26 +11,25 @@ from torch import Tensor, nn
 from torchmetrics import MeanMetric, MetricCollection
 
 from seqattn.batch import SequenceBatch
-from seqattn.checkpoint import SavedHead, load, transfer_weights
+from seqattn.checkpoint import SavedHead, transfer_weights
 from seqattn.collate import Collator
 from seqattn.frontends.base import FrontEnd
 from seqattn.heads.output import Loss, Output
 from seqattn.heads.run import training_examples
+from seqattn.heads.trained_module import Monitor as Monitor
 from seqattn.heads.trained_module import Stage, TrainedModule
 from seqattn.heads.unseen_labels import UnseenLabels
 from seqattn.layers.encoder import Encoder
 from seqattn.layers.pooling import LayerMix
 from seqattn.optim import Schedule
 from seqattn.predictions import predict
-from seqattn.recorded import Recorded
 from seqattn.seeds import seeded
 from seqattn.vectorizer import TargetVectorizer, Vectorizer
 
 LayerChoice = int | Literal["last", "mix"]
-Monitor = tuple[str, Literal["min", "max"]]
 
 
-class TaskHead(Recorded, TrainedModule, ABC):
+class TaskHead(TrainedModule, ABC):
     """Base of every head. A subclass overrides one or two of the hooks below the life cycle.
 
     Args:
@@ -90,6 +89,8 @@ class TaskHead(Recorded, TrainedModule, ABC):
         self.init_from = init_from
         self.target_vectorizer = self.make_target_vectorizer()
         self.is_built = False
+        self.task: str | None = None
+        """Its name in a joint model; None alone."""
 
     # --- hooks for subclasses ---------------------------------------------------------------
 
@@ -173,9 +174,11 @@ class TaskHead(Recorded, TrainedModule, ABC):
 
     def configure_model(self) -> None:
         """Fit the vectorizers, in stage fit only, and build everything whose size they decide."""
-        if self.is_built:
-            return
-        pretrained = SavedHead.read(self.init_from) if self.init_from else None
+        if not self.is_built:
+            self.prepare(SavedHead.read(self.init_from) if self.init_from else None)
+
+    def prepare(self, pretrained: SavedHead | None) -> None:
+        """Fit and build with the vocabulary and weights of a pretrained head where they fit."""
         self._fit_vectorizers(pretrained)
         self._build()
         if pretrained is not None:
@@ -221,7 +224,7 @@ class TaskHead(Recorded, TrainedModule, ABC):
             return
         states: dict[str, Any] = {}
         if self.trainer.is_global_zero:
-            examples = training_examples(self.trainer)
+            examples = training_examples(self.trainer, self.task)
             sources = [example.source for example in examples]
             source = self.frontend.vectorizer
             if pretrained is not None and pretrained.has_frontend(self.frontend):
@@ -268,7 +271,7 @@ class TaskHead(Recorded, TrainedModule, ABC):
         mean_loss, unseen, metrics = self._meters(stage)
         values = {"loss": mean_loss.compute(), **metrics.compute()}
         if not self.trainer.sanity_checking:
-            unseen.warn_once(stage)
+            unseen.warn_once(f"{self.task}/{stage}" if self.task else stage)
         for meter in (mean_loss, unseen, metrics):
             meter.reset()
         return {f"{stage}/{name}": value for name, value in values.items()}
@@ -304,30 +307,6 @@ class TaskHead(Recorded, TrainedModule, ABC):
     def predict_step(self, batch: SequenceBatch, batch_idx: int) -> list[Any]:
         """Return one prediction per sequence of a batch."""
         return self.predict_batch(batch)
-
-    # --- checkpoint -------------------------------------------------------------------------
-
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Add all that is needed to make this head again: arguments, vocabulary, labels."""
-        super().on_save_checkpoint(checkpoint)
-        checkpoint["seqattn"] = SavedHead.block_of(self)
-
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Verify that the checkpoint belongs to a head like this one."""
-        saved = SavedHead.from_checkpoint(checkpoint, "the checkpoint")
-        saved.require_same_states(self)
-        saved.require_same_weights(self)
-
-    @classmethod
-    def load_from_checkpoint(  # type: ignore[override]
-        cls, checkpoint_path: str, map_location: str = "cpu", trust: str | Sequence[str] = ()
-    ) -> Self:
-        """Return the head of a checkpoint; :func:`seqattn.load` under Lightning's name."""
-        trust = (trust,) if isinstance(trust, str) else trust
-        head = load(checkpoint_path, trust=(cls.__module__, *trust), map_location=map_location)
-        if not isinstance(head, cls):
-            raise TypeError(f"{checkpoint_path} must hold a {cls.__name__}, got {type(head)}")
-        return head
 
 
 def require_parts(frontend: FrontEnd, encoder: Encoder) -> None:

@@ -12,11 +12,16 @@ from torch.utils.data import DistributedSampler
 from seqattn.batch import Example
 
 
-def training_examples(trainer: Trainer) -> list[Example]:
+def training_examples(trainer: Trainer, task: str | None = None) -> list[Example]:
     """Return the training examples: of our data module, or of any training DataLoader.
 
+    Args:
+        trainer: whose run it is.
+        task: which task's of several.
+
     Raises:
-        ValueError: if the run does not fit, or its data set does not hold examples.
+        ValueError: if the run does not fit, its data set does not hold examples, or it is not that
+            of several tasks.
     """
     if trainer.state.fn != TrainerFn.FITTING:
         raise ValueError(
@@ -24,6 +29,12 @@ def training_examples(trainer: Trainer) -> list[Example]:
             "load a checkpoint with seqattn.load, or give one as --ckpt_path"
         )
     module = getattr(trainer, "datamodule", None)
+    if task is not None:
+        if module is None or not hasattr(module, "tasks"):
+            raise ValueError(
+                f"several heads must be fitted on a MultiData, got {type(module).__name__}"
+            )
+        module = module.tasks[task]
     if module is not None and hasattr(module, "examples"):
         return list(module.examples("train"))
     dataset = getattr(_train_loader(trainer), "dataset", None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import torch
@@ -26,7 +27,7 @@ from seqattn.layers.pooling import PoolingName, SequencePooling
 from seqattn.layers.slots import require_choice
 from seqattn.metrics import classification_metrics, multilabel_metrics, regression_metrics
 from seqattn.optim import Schedule
-from seqattn.vectorizer import TargetVectorizer
+from seqattn.vectorizer import Piece, TargetVectorizer
 
 Objective = Literal["single_label", "multi_label", "regression"]
 _MONITORS: dict[str, Monitor] = {
@@ -130,7 +131,14 @@ class SequenceClassification(TaskHead):
         return Output(self.output(pooled), rows, hidden, inputs)
 
     def loss(self, output: Output, batch: SequenceBatch) -> Loss:
-        """Return the loss of every sequence, by objective."""
+        """Return the loss of every sequence, by objective; unlabelled ones weigh 0."""
+        loss = self._loss_of_all(output, batch)
+        counted = batch.labelled_sequences
+        if counted is not None:
+            loss.weight = loss.weight * counted
+        return loss
+
+    def _loss_of_all(self, output: Output, batch: SequenceBatch) -> Loss:
         targets, logits = _targets(batch), output.logits
         weights = balance(self.class_weights, self.target_vectorizer, logits)
         if self.objective == "single_label":
@@ -149,16 +157,19 @@ class SequenceClassification(TaskHead):
     def update_metrics(
         self, metrics: MetricCollection, output: Output, batch: SequenceBatch, loss: Loss
     ) -> None:
-        """Count the sequences."""
-        targets = _targets(batch)
+        """Count the labelled sequences."""
+        targets, logits = _targets(batch), output.logits
+        counted = batch.labelled_sequences
+        if counted is not None:
+            targets, logits = targets[counted], logits[counted]
         if self.objective == "multi_label":
-            metrics.update(output.logits, targets)
+            metrics.update(logits, targets)
         elif self.objective == "single_label":
-            metrics.update(output.logits.argmax(-1), targets)
+            metrics.update(logits.argmax(-1), targets)
         else:
             assert isinstance(self.target_vectorizer, NumberVectorizer)
             restore = self.target_vectorizer.restore
-            metrics.update(restore(output.logits[:, 0]), restore(targets))
+            metrics.update(restore(logits[:, 0]), restore(targets))
 
     def decode(self, output: Output, batch: SequenceBatch) -> list[dict[str, Any]]:
         """Return ``{"label", "scores"}`` per sequence; ``labels`` or ``value`` by objective.
@@ -173,6 +184,20 @@ class SequenceClassification(TaskHead):
         single = self.objective == "single_label"
         rows = (logits.softmax(-1) if single else logits.sigmoid()).tolist()
         return [self._describe(dict(zip(self.labels, row, strict=True)), single) for row in rows]
+
+    def join_pieces(self, pieces: Sequence[Piece], predictions: Sequence[Any]) -> dict[str, Any]:
+        """Return the prediction of a source that was predicted in pieces: their mean, by length."""
+        lengths = [piece.end - piece.start for piece in pieces]
+        shares = [length / sum(lengths) for length in lengths]
+        if self.objective == "regression":
+            values = (found["value"] for found in predictions)
+            return {"value": sum(s * value for s, value in zip(shares, values, strict=True))}
+        rows = [found["scores"] for found in predictions]
+        scores = {
+            label: sum(share * row[label] for share, row in zip(shares, rows, strict=True))
+            for label in self.labels
+        }
+        return self._describe(scores, self.objective == "single_label")
 
     @staticmethod
     def _describe(scores: dict[str, float], single: bool) -> dict[str, Any]:

@@ -34,14 +34,14 @@ class StepTotals:
         return total
 
     def finish(self, trainer: Trainer) -> Tensor:
-        """End the optimiser step; return the factor for its gradients, W / count."""
+        """End the optimiser step; return the factor for its gradients, W / count, or 0 for none."""
         assert self._step is not None
         sums = self._step
         if trainer.world_size > 1:
             sums = trainer.strategy.reduce(sums, reduce_op="sum")
         self._since_log = sums if self._since_log is None else self._since_log + sums
         self._step = None
-        return trainer.world_size / sums[1].clamp(min=torch.finfo(torch.float32).tiny)
+        return torch.where(sums[1] > 0, trainer.world_size / sums[1], 0.0)
 
     def add_norm(self, norm: Tensor) -> None:
         """Count the norm of a gradient without looking at it; infinity and NaN stay in the sum."""
@@ -62,14 +62,16 @@ class StepTotals:
     def log_values(self, world_size: int) -> dict[str, float]:
         """Return mean loss and tokens per second since the last call, and begin anew."""
         assert self._since_log is not None
-        total, count = self._since_log.tolist()
         now = time.perf_counter()
-        values = {
-            "train/loss": total / count if count else 0.0,
-            "train/tokens_per_second": self._tokens * world_size / (now - self._started),
-        }
+        values = self._mean_losses(self._since_log)
+        values["train/tokens_per_second"] = self._tokens * world_size / (now - self._started)
         self._since_log, self._tokens, self._started = None, 0, now
         return values
+
+    def _mean_losses(self, sums: Tensor) -> dict[str, float]:
+        """Return the mean of the losses by its logged name. Shape: sums (2,), losses and count."""
+        total, count = sums.tolist()
+        return {"train/loss": total / count if count else 0.0}
 
     def stop_clock(self) -> None:
         """Let the time from now on, that of a validation, not count."""

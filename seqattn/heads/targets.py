@@ -5,11 +5,18 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from itertools import zip_longest
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
+from seqattn.heads.segments import (
+    count_milliseconds,
+    is_segmented,
+    label_frames,
+    read_segments,
+)
 from seqattn.vectorizer import TargetVectorizer, Vectorized
 
 Unseen = Literal["wrong", "error"]
@@ -37,7 +44,7 @@ class LabelVectorizer(TargetVectorizer):
         counted: Counter[str] = Counter()
         for target in targets:
             if target is not None:
-                counted.update(self.names(target))
+                counted.update(self.count(target))
         if not counted:
             raise ValueError("the training examples must have targets, got none")
         self.labels = sorted(counted)
@@ -52,6 +59,10 @@ class LabelVectorizer(TargetVectorizer):
     def names(self, target: Any) -> list[str]:
         """Return the label names of one raw target."""
         raise TypeError(f"{type(self).__name__} must say the labels of a target")
+
+    def count(self, target: Any) -> Counter[str]:
+        """Return how much there is of each label in one raw target."""
+        return Counter(self.names(target))
 
     def encode(self, name: str) -> int:
         """Return a label's id; -1 for one that training never had.
@@ -78,31 +89,54 @@ class LabelVectorizer(TargetVectorizer):
 
 
 class TokenLabelVectorizer(LabelVectorizer):
-    """One label name per position."""
+    """One label name per position.
+
+    For a source whose positions have times (sound), a target may also list segments: start and
+    end in seconds of the source, and a label. Every position gets the label at its centre,
+    :data:`~seqattn.heads.segments.BACKGROUND` in no segment. They count in milliseconds.
+
+    Of a source with unlabelled positions a label may be None there, and the last ones may be left
+    out; their id is 0, which nothing reads.
+    """
+
+    def count(self, target: Any) -> Counter[str]:
+        """Return the number of positions of each label, or the milliseconds of its segments.
+
+        Raises:
+            TypeError: if the target is no list.
+            ValueError: if its segments overlap, or one is none.
+        """
+        if is_segmented(target):
+            return count_milliseconds(read_segments(target))
+        return super().count(target)
 
     def names(self, target: Any) -> list[str]:
-        """Return the labels of all positions.
+        """Return the labels of all positions that have one.
 
         Raises:
             TypeError: if the target is no list.
         """
-        if isinstance(target, str) or not isinstance(target, Sequence):
-            raise TypeError(f"the target must be a list of labels, got {target!r:.60}")
-        return [str(label) for label in target]
+        return [name for name in _position_names(target) if name is not None]
 
     def __call__(self, raw: Any, source: Vectorized) -> Tensor:
         """Return one id per position (L,).
 
         Raises:
-            ValueError: if there is not one label per position.
+            TypeError: if the target is no list.
+            ValueError: if there is not one label per position, or segments do not fit the source.
         """
-        names = self.names(raw)
-        if len(names) != len(source.values):
-            raise ValueError(
-                f"there must be one label per position, "
-                f"got {len(names)} labels for {len(source.values)} positions"
-            )
-        return torch.tensor([self.encode(name) for name in names], dtype=torch.int64)
+        names = _labelled_names(self._frame_names(raw, source), source)
+        ids = [0 if name is None else self.encode(name) for name in names]
+        return torch.tensor(ids, dtype=torch.int64)
+
+    def _frame_names(self, raw: Any, source: Vectorized) -> Sequence[str | None]:
+        """Return the label names of all positions, of segments or as they are given."""
+        is_empty = isinstance(raw, list | tuple) and not raw
+        if not is_segmented(raw) and not (is_empty and source.times is not None):
+            return _position_names(raw)
+        if source.times is None:
+            raise ValueError("segments need a source whose positions have times (sound), got none")
+        return label_frames(read_segments(raw), source.times)
 
     def join(self, rows: Sequence[Tensor]) -> Tensor:
         """Return the ids of all positions (T,)."""
@@ -206,6 +240,32 @@ class NumberVectorizer(TargetVectorizer):
     def load_state(self, state: dict[str, Any]) -> None:
         """Take mean and deviation."""
         self.mean, self.deviation = float(state["mean"]), float(state["deviation"])
+
+
+def _position_names(target: Any) -> list[str | None]:
+    """Return the label of each position, None where there is none."""
+    if isinstance(target, str) or not isinstance(target, Sequence):
+        raise TypeError(f"the target must be a list of labels, got {target!r:.60}")
+    return [None if label is None else str(label) for label in target]
+
+
+def _labelled_names(names: Sequence[str | None], source: Vectorized) -> list[str | None]:
+    """Return the label of each position, None where it is not labelled."""
+    positions = len(source.values)
+    labelled = [True] * positions if source.labelled is None else source.labelled.tolist()
+    if len(names) > positions or any(labelled[len(names) :]):
+        raise ValueError(
+            f"there must be one label per position, "
+            f"got {len(names)} labels for {positions} positions"
+        )
+    found = [
+        name if is_labelled else None
+        for name, is_labelled in zip_longest(names, labelled, fillvalue=None)
+    ]
+    for position, (name, is_labelled) in enumerate(zip(found, labelled, strict=True)):
+        if is_labelled and name is None:
+            raise ValueError(f"a labelled position must have a label, got None at {position}")
+    return found
 
 
 def _number(target: Any) -> float:

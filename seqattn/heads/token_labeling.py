@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import torch.nn.functional as F
@@ -13,14 +15,20 @@ from seqattn.frontends.base import FrontEnd
 from seqattn.heads.base import LayerChoice, Monitor, TaskHead
 from seqattn.heads.class_weights import ClassWeights, balance, require_class_weights
 from seqattn.heads.output import Loss, Output, cross_entropy
+from seqattn.heads.segments import join_frames, join_segments
 from seqattn.heads.targets import TokenLabelVectorizer, Unseen
 from seqattn.layers.encoder import Encoder
 from seqattn.metrics import SpanF1, classification_metrics, has_spans
 from seqattn.optim import Schedule
+from seqattn.vectorizer import Piece
 
 
 class TokenLabeling(TaskHead):
     """Gives every position of a sequence one label.
+
+    Targets are lists of label names. Where the front-end knows what a position is in seconds
+    (its `output_seconds`; sound), they may list segments instead, (start, end, label), and
+    predictions do; positions in no segment are labelled ``none``.
 
     Metrics: accuracy, macro F1 and, where the labels are BIO, strict span F1.
 
@@ -114,11 +122,21 @@ class TokenLabeling(TaskHead):
             offsets = F.pad(kept.cumsum(0), (1, 0))[offsets]  # of the labelled positions
         metrics.update(predictions=predictions, targets=targets, offsets=offsets)
 
-    def decode(self, output: Output, batch: SequenceBatch) -> list[list[str]]:
-        """Return the label names of every position of each sequence."""
+    def decode(self, output: Output, batch: SequenceBatch) -> list[list[Any]]:
+        """Return the label names of every position of each sequence.
+
+        Where the front-end knows what a position is in seconds, return segments instead, as
+        [start, end, label]: runs of one label, those of ``none`` left out.
+        """
         names = [self.labels[number] for number in output.logits.argmax(-1).tolist()]
         bounds = output.offsets.tolist()
-        return [names[start:end] for start, end in zip(bounds, bounds[1:], strict=False)]
+        found: list[list[Any]] = [names[start:end] for start, end in pairwise(bounds)]
+        seconds = getattr(self.frontend, "output_seconds", None)
+        return found if seconds is None else [join_frames(labels, seconds) for labels in found]
+
+    def join_pieces(self, pieces: Sequence[Piece], predictions: Sequence[Any]) -> list[list[Any]]:
+        """Return the segments of a source that was predicted in overlapping pieces."""
+        return join_segments(pieces, predictions)
 
 
 def _ids(batch: SequenceBatch) -> Tensor:

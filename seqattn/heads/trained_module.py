@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from typing import Any, Literal, get_args
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, Self, get_args
 
 import torch
 from lightning.pytorch import Callback, LightningModule
@@ -13,19 +14,20 @@ from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
-from seqattn.batch import SequenceBatch
 from seqattn.callbacks.reseed import Reseed
-from seqattn.heads.output import Loss
+from seqattn.checkpoint import SavedHead, load
 from seqattn.heads.run import total_steps
 from seqattn.heads.step_totals import StepTotals
 from seqattn.layers.slots import require_choice
 from seqattn.optim import Schedule, clip_gradients, make_optimizer, make_scheduler
+from seqattn.recorded import Recorded
 
 Stage = Literal["train", "val", "test"]
+Monitor = tuple[str, Literal["min", "max"]]
 
 
-class TrainedModule(LightningModule, ABC):
-    """Training and evaluation steps, optimiser and logging; a subclass says what a step computes.
+class TrainedModule(Recorded, LightningModule, ABC):
+    """Steps, optimiser, logging and checkpoints; a subclass says what a step computes.
 
     The gradient of an optimiser step is that of the mean loss over all labelled items of all its
     micro-batches and processes. Only this module logs, so that several heads can share a run.
@@ -63,7 +65,7 @@ class TrainedModule(LightningModule, ABC):
         self.warmup_steps = warmup_steps
         self.weight_decay = weight_decay
         self.clip_norm = clip_norm
-        self._totals = StepTotals()
+        self._totals = self.make_totals()
         self._steps_logged = 0
         self._scheduler: LambdaLR | None = None
 
@@ -74,13 +76,30 @@ class TrainedModule(LightningModule, ABC):
         else:
             super().__setattr__(name, value)
 
+    @property
     @abstractmethod
-    def step(self, batch: SequenceBatch, stage: Stage) -> Loss:
+    def monitor(self) -> Monitor:
+        """The metric that chooses the best checkpoint, and its direction."""
+
+    @abstractmethod
+    def step(self, batch: Any, stage: Stage) -> Any:
         """Return the loss of one batch; update the metrics of an evaluation stage. Logs nothing."""
 
     @abstractmethod
     def stage_values(self, stage: Stage) -> dict[str, Tensor]:
         """Return loss and metrics of a stage by their logged names, and begin anew."""
+
+    @abstractmethod
+    def vectorizer_states(self) -> dict[str, Any]:
+        """Return the fitted state of all vectorizers, as plain data."""
+
+    @abstractmethod
+    def restore_vectorizers(self, states: Mapping[str, Any]) -> Self:
+        """Build the module to a checkpoint's vocabulary and labels, and return it."""
+
+    def make_totals(self) -> StepTotals:
+        """Return the bookkeeping of optimiser steps, at the beginning of training."""
+        return StepTotals()
 
     def configure_callbacks(self) -> list[Callback]:
         """Reseed torch before every micro-batch, so that a plain Trainer resumes exactly too."""
@@ -110,7 +129,7 @@ class TrainedModule(LightningModule, ABC):
     def on_train_start(self) -> None:
         """Let this run's learning rate and decay win over those that a checkpoint brought."""
         self._steps_logged = self.trainer.global_step
-        self._totals = StepTotals()
+        self._totals = self.make_totals()
         scheduler = self._scheduler
         if scheduler is None:  # a subclass has an optimiser of its own
             return
@@ -119,7 +138,7 @@ class TrainedModule(LightningModule, ABC):
             group["lr"] = self.learning_rate * scheduler.lr_lambdas[index](scheduler.last_epoch)
             group["weight_decay"] = self.weight_decay if group["weight_decay"] else 0.0
 
-    def training_step(self, batch: SequenceBatch, batch_idx: int) -> Tensor:
+    def training_step(self, batch: Any, batch_idx: int) -> Tensor:
         """Return the summed loss; gradients are divided by the count of the whole step."""
         total = self._totals.add(self.step(batch, "train"), batch.packing.total)
         return total * self.trainer.accumulate_grad_batches
@@ -178,23 +197,15 @@ class TrainedModule(LightningModule, ABC):
         self.log("train/loss", values.pop("train/loss"), prog_bar=True, batch_size=1)
         self.log_dict(values, batch_size=1)
 
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Save no weights that a gradient which is not finite has spoilt.
-
-        Raises:
-            FloatingPointError: if one was not, on a device that was not waited for until now.
-        """
-        self._totals.require_finite(self.trainer.global_step)
-
     def on_validation_start(self) -> None:
         """Leave the validation's time out of the tokens per second."""
         self._totals.stop_clock()
 
-    def validation_step(self, batch: SequenceBatch, batch_idx: int) -> None:
+    def validation_step(self, batch: Any, batch_idx: int) -> None:
         """Evaluate one batch."""
         self.step(batch, "val")
 
-    def test_step(self, batch: SequenceBatch, batch_idx: int) -> None:
+    def test_step(self, batch: Any, batch_idx: int) -> None:
         """Evaluate one batch."""
         self.step(batch, "test")
 
@@ -209,6 +220,35 @@ class TrainedModule(LightningModule, ABC):
 
     def _log_metrics(self, stage: Stage) -> None:
         self.log_dict(self.stage_values(stage), prog_bar=True, batch_size=1)
+
+    # --- checkpoint -------------------------------------------------------------------------
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Add all that is needed to make this module again: arguments, vocabulary, labels.
+
+        Raises:
+            FloatingPointError: if a gradient was not finite and has spoilt the weights, on a device
+                that was not waited for until now.
+        """
+        self._totals.require_finite(self.trainer.global_step)
+        checkpoint["seqattn"] = SavedHead.block_of(self)
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Verify that the checkpoint belongs to a module like this one."""
+        saved = SavedHead.from_checkpoint(checkpoint, "the checkpoint")
+        saved.require_same_states(self)
+        saved.require_same_weights(self)
+
+    @classmethod
+    def load_from_checkpoint(  # type: ignore[override]
+        cls, checkpoint_path: str, map_location: str = "cpu", trust: str | Sequence[str] = ()
+    ) -> Self:
+        """Return the module of a checkpoint; :func:`seqattn.load` under Lightning's name."""
+        trust = (trust,) if isinstance(trust, str) else trust
+        found = load(checkpoint_path, trust=(cls.__module__, *trust), map_location=map_location)
+        if not isinstance(found, cls):
+            raise TypeError(f"{checkpoint_path} must hold a {cls.__name__}, got {type(found)}")
+        return found
 
 
 def _parameters(optimizer: Optimizer) -> list[Tensor]:

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from seqattn.attention.layout import Layout
+from seqattn.attention.linear import Linear
 from seqattn.packing import Packing
 
 
@@ -70,7 +71,7 @@ class WindowMixer(nn.Module):
     def __init__(self, dim: int, left: int, right: int) -> None:
         super().__init__()
         self.left, self.right = left, right
-        self.linear = nn.Linear((self.left + 1 + self.right) * dim, dim)
+        self.linear = Linear((self.left + 1 + self.right) * dim, dim)
 
     def forward(self, x: Tensor, layout: Layout) -> Tensor:
         """Return what each position makes of its neighbourhood.
@@ -110,9 +111,9 @@ class Convolution(nn.Module):
     def __init__(self, dim: int, left: int, right: int) -> None:
         super().__init__()
         self.left, self.right = left, right
-        self.expand = nn.Linear(dim, 2 * dim)
+        self.expand = Linear(dim, 2 * dim)
         self.depthwise = nn.Conv1d(dim, dim, self.left + 1 + self.right, groups=dim)
-        self.contract = nn.Linear(dim, dim)
+        self.contract = Linear(dim, dim)
 
     def forward(self, x: Tensor, layout: Layout) -> Tensor:
         """Return what each position reads from its neighbourhood.

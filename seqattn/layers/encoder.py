@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal, overload
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from seqattn.attention.cache import Cache
 from seqattn.attention.kernels import KernelName
@@ -16,20 +16,17 @@ from seqattn.attention.multihead import EdgeWeightName
 from seqattn.attention.patterns import Pattern, PatternName
 from seqattn.attention.rotary import rotary_angles
 from seqattn.layers.encoder_layer import EncoderLayer
-from seqattn.layers.norms import make_norm
-from seqattn.layers.positions import LearnedPositions, SinusoidalPositions, longest_position
+from seqattn.layers.positions import longest_position
 from seqattn.layers.slots import (
-    AttentionSizes,
     FeedForwardName,
     MixerName,
     NormKind,
     NormPlace,
     PositionName,
     ScoreName,
-    slots_per_layer,
 )
+from seqattn.layers.stack import LayerStack
 from seqattn.packing import Packing
-from seqattn.recorded import Recorded
 
 
 @dataclass
@@ -54,7 +51,7 @@ class EncoderState:
         self.size = len(rows)
 
 
-class Encoder(Recorded, nn.Module):
+class Encoder(LayerStack):
     """A transformer encoder over packed sequences (Vaswani et al. 2017, section 3.1).
 
     Any slot may be a list with one entry per layer.
@@ -92,6 +89,8 @@ class Encoder(Recorded, nn.Module):
             of a layer make no sense together (docs/attention.md), or if sizes do not fit.
     """
 
+    layer_class = EncoderLayer
+
     def __init__(
         self,
         dim: int,
@@ -114,25 +113,11 @@ class Encoder(Recorded, nn.Module):
         attention_dropout: float = 0.0,
         kernel: KernelName = "auto",
     ) -> None:
-        super().__init__()
-        _require_sizes(
-            {
-                "dim": dim,
-                "depth": depth,
-                "heads": heads,
-                "max_length": max_length,
-                "feedforward_dim": feedforward_dim,
-                "head_dim": head_dim,
-                "value_dim": value_dim,
-            }
-        )
-        for name, rate in (("dropout", dropout), ("attention_dropout", attention_dropout)):
-            if not 0 <= rate <= 1:
-                raise ValueError(f"{name} must lie in 0 … 1, got {rate}")
-        self.dim = dim
-        self.slots = slots_per_layer(
+        super().__init__(
+            dim,
             depth,
-            {
+            heads,
+            slots={
                 "mixer": mixer,
                 "score": score,
                 "pattern": pattern,
@@ -142,19 +127,14 @@ class Encoder(Recorded, nn.Module):
                 "norm_kind": norm_kind,
                 "feedforward": feedforward,
             },
-            kernel,
+            max_length=max_length,
+            feedforward_dim=feedforward_dim,
+            head_dim=head_dim,
+            value_dim=value_dim,
+            dropout=dropout,
+            attention_dropout=attention_dropout,
+            kernel=kernel,
         )
-        sizes = AttentionSizes(heads, head_dim, value_dim, attention_dropout, kernel)
-        inner = 4 * dim if feedforward_dim is None else feedforward_dim
-        self.layers = nn.ModuleList(
-            EncoderLayer(dim, slots, sizes, feedforward_dim=inner, dropout=dropout)
-            for slots in self.slots
-        )
-        self.positions = [slots.position for slots in self.slots]
-        self.added = _make_added_positions(self.positions, dim, max_length)
-        last = self.slots[-1]
-        self.final_norm = make_norm(last.norm_kind, dim) if last.norm == "pre" else nn.Identity()
-        self.head_dim = dim // heads if head_dim is None else head_dim
 
     @overload
     def forward(
@@ -219,21 +199,14 @@ class Encoder(Recorded, nn.Module):
         if positions is not None:
             packing = packing.with_positions(positions)
         layout = self._layout(packing, x, edge_index, edge_weight)
+        longest = longest_position(packing) if self.added else 0
         states = []
         for index, layer in enumerate(self.layers):
-            x = self._add_positions(index, x, packing)
+            x = self._add_positions(index, x, packing.positions, longest)
             states.append(x)
             x = layer(x, layout)
         x = self.final_norm(x)
         return [*states, x] if hidden_states else x
-
-    @property
-    def max_positions(self) -> int | None:
-        """Positions that a sequence may have: those of the learned table; None without one."""
-        for added in self.added.values():
-            if isinstance(added, LearnedPositions):
-                return added.table.num_embeddings
-        return None
 
     @property
     def reads_edges(self) -> bool:
@@ -246,13 +219,7 @@ class Encoder(Recorded, nn.Module):
         Raises:
             ValueError: if a layer's pattern is not causal.
         """
-        for index, slots in enumerate(self.slots):
-            if not slots.pattern.is_causal and slots.mixer != "none":
-                name = type(slots.pattern).__name__
-                raise ValueError(
-                    f"only causal patterns can be computed step by step, "
-                    f"got pattern {name} in layer {index}"
-                )
+        self._require_causal()
         return EncoderState([layer.start(size) for layer in self._each_layer()], size)
 
     def step(self, x: Tensor, state: EncoderState) -> Tensor:
@@ -267,7 +234,8 @@ class Encoder(Recorded, nn.Module):
         packing = packing.with_positions(torch.full_like(packing.positions, state.length))
         layout = self._layout(packing, x, None, None)
         for index, (layer, caches) in enumerate(zip(self._each_layer(), state.caches, strict=True)):
-            x = layer.step(self._add_positions(index, x, packing), caches, layout)
+            x = self._add_positions(index, x, packing.positions, state.length + 1)
+            x = layer.step(x, caches, layout)
         state.length += 1
         out: Tensor = self.final_norm(x)
         return out
@@ -286,23 +254,9 @@ class Encoder(Recorded, nn.Module):
     ) -> Layout:
         _check_edges(edge_index, edge_weight)
         rotary = None
-        if any(slots.attends and slots.position == "rotary" for slots in self.slots):
+        if self._turns():
             rotary = rotary_angles(packing.positions, self.head_dim, x.dtype)
         return Layout(packing, rotary, edge_index, edge_weight)
-
-    def _add_positions(self, index: int, x: Tensor, packing: Packing) -> Tensor:
-        """Add the positions that layer `index` is the first to name."""
-        name = self.positions[index]
-        if name not in self.added or name in self.positions[:index]:
-            return x
-        out: Tensor = self.added[name](x, packing.positions, longest_position(packing))
-        return out
-
-
-def _require_sizes(sizes: Mapping[str, int | None]) -> None:
-    for name, size in sizes.items():
-        if size is not None and (not isinstance(size, int) or size < 1):
-            raise ValueError(f"{name} must be a whole number and at least 1, got {size!r}")
 
 
 def _check_edges(edge_index: Tensor | None, edge_weight: Tensor | None) -> None:
@@ -322,12 +276,3 @@ def _check_edges(edge_index: Tensor | None, edge_weight: Tensor | None) -> None:
             f"edge_weight must have one row per edge ({edge_index.shape[1]}), "
             f"got {tuple(edge_weight.shape)}"
         )
-
-
-def _make_added_positions(names: list[PositionName], dim: int, max_length: int) -> nn.ModuleDict:
-    added = nn.ModuleDict()
-    if "sinusoidal" in names:
-        added["sinusoidal"] = SinusoidalPositions(dim)
-    if "learned" in names:
-        added["learned"] = LearnedPositions(dim, max_length)
-    return added

@@ -1,4 +1,4 @@
-"""One layer of the encoder."""
+"""One layer of the encoder, and what it shares with one of the decoder."""
 
 from __future__ import annotations
 
@@ -15,8 +15,10 @@ from seqattn.layers.norms import make_norm
 from seqattn.layers.slots import AttentionSizes, LayerSlots
 
 
-class EncoderLayer(nn.Module):
+class ResidualLayer(nn.Module):
     """A mixer, perhaps a convolution after it, and a feed-forward network, on residual branches.
+
+    The base of :class:`EncoderLayer` and :class:`DecoderLayer`, which put the branches together.
 
     Args:
         dim: D.
@@ -52,22 +54,22 @@ class EncoderLayer(nn.Module):
             self.feedforward_norm = make_norm(slots.norm_kind, dim)
         self.dropout = Dropout(dropout)
 
-    def forward(self, x: Tensor, layout: Layout) -> Tensor:
-        """Return the updated positions. Shape: x (T, D). returns: (T, D)."""
-        for mixer, norm in self._branches():
-            x = self._join(x, mixer(norm(x) if self.is_pre else x, layout), norm)
-        return self._feed(x)
-
     def start(self, size: int) -> list[Cache]:
         """Return the empty memories of B = `size` sequences, one per mixer."""
         return [mixer.start(size) for mixer, _ in self._branches()]
 
-    def step(self, x: Tensor, caches: list[Cache], layout: Layout) -> Tensor:
-        """Return the next position of each sequence. Shape: x (B, D). returns: (B, D)."""
+    def _mix(self, x: Tensor, layout: Layout) -> Tensor:
+        """Return the positions after the mixers' branches."""
+        for mixer, norm in self._branches():
+            x = self._join(x, mixer(norm(x) if self.is_pre else x, layout), norm)
+        return x
+
+    def _mix_step(self, x: Tensor, caches: list[Cache], layout: Layout) -> Tensor:
+        """Return the same for the next position of each sequence."""
         for (mixer, norm), cache in zip(self._branches(), caches, strict=True):
             mixed = mixer.step(norm(x) if self.is_pre else x, cache, layout)  # type: ignore[arg-type]
             x = self._join(x, mixed, norm)
-        return self._feed(x)
+        return x
 
     def _branches(self) -> Iterator[tuple[Mixer, nn.Module]]:
         if self.mixer is not None:
@@ -84,3 +86,15 @@ class EncoderLayer(nn.Module):
             return x
         norm = self.feedforward_norm
         return self._join(x, self.feedforward(norm(x) if self.is_pre else x), norm)
+
+
+class EncoderLayer(ResidualLayer):
+    """The branches of a layer that reads nothing but its own sequences."""
+
+    def forward(self, x: Tensor, layout: Layout) -> Tensor:
+        """Return the updated positions. Shape: x (T, D). returns: (T, D)."""
+        return self._feed(self._mix(x, layout))
+
+    def step(self, x: Tensor, caches: list[Cache], layout: Layout) -> Tensor:
+        """Return the next position of each sequence. Shape: x (B, D). returns: (B, D)."""
+        return self._feed(self._mix_step(x, caches, layout))

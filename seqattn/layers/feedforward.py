@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from seqattn.attention.linear import Linear
 from seqattn.layers.dropout import Dropout
 from seqattn.layers.slots import FeedForwardName
 
@@ -23,9 +25,9 @@ class FeedForward(nn.Module):
     def __init__(self, dim: int, hidden: int, *, kind: FeedForwardName, dropout: float) -> None:
         super().__init__()
         self.kind = kind
-        self.expand = nn.Linear(dim, 2 * hidden if kind == "swiglu" else hidden)
+        self.expand = Linear(dim, 2 * hidden if kind == "swiglu" else hidden)
         self.dropout = Dropout(dropout)
-        self.contract = nn.Linear(hidden, dim)
+        self.contract = Linear(hidden, dim)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return each position's own update.
@@ -37,13 +39,17 @@ class FeedForward(nn.Module):
         return out
 
     def _activate(self, inner: Tensor) -> Tensor:
-        """Return the inner layer after non-linearity and dropout."""
+        """Return the inner layer after non-linearity and dropout.
+
+        Without gradients it is overwritten: fresh memory costs more than the non-linearity.
+        """
+        overwrites = not torch.is_grad_enabled()
         if self.kind == "relu":
             return self.dropout.relu(inner)
         if self.kind == "gelu":
-            inner = F.gelu(inner)
+            inner = torch.ops.aten.gelu_(inner) if overwrites else F.gelu(inner)
         else:
             gate, inner = inner.chunk(2, dim=-1)
-            inner = F.silu(gate) * inner
+            inner = F.silu(gate, inplace=overwrites) * inner
         out: Tensor = self.dropout(inner)
         return out

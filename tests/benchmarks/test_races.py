@@ -16,7 +16,7 @@ from benchmarks.race_contest import (
     markdown_of_gains,
     run_contest,
 )
-from benchmarks.race_data import Graphs, Ragged, ragged_batches
+from benchmarks.race_data import Graphs, Ragged, length_sorted_batches, ragged_batches
 
 
 def contest(theirs: Tensor, **changes: object) -> Contest:
@@ -87,6 +87,25 @@ if importlib.util.find_spec("transformers"):  # the extra `bench`
             assert found.compare() < 1e-4
 
 
+def torchaudio_loads() -> bool:
+    try:
+        import torchaudio  # noqa: F401
+    except (ImportError, OSError):  # missing, or built for another torch
+        return False
+    return True
+
+
+if torchaudio_loads():
+
+    @pytest.mark.filterwarnings("ignore")
+    def test_conformer_computes_the_same_and_has_no_other_parameters() -> None:
+        from benchmarks import race_audio
+
+        for found in race_audio.contests(quick=True):
+            assert found.compare() < 1e-4
+            assert found.figures["parameters, ours"] == found.figures["parameters, theirs"]
+
+
 def test_races_are_recorded_when_run_quickly(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -103,7 +122,7 @@ def test_races_are_recorded_when_run_quickly(
 def test_an_error_is_raised_when_the_race_is_unknown(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         races.main(["marathon"])
-    assert "names must be of encoder, bert, window, graph, memory, got 'marathon'" in (
+    assert "names must be of encoder, bert, window, graph, audio, memory, got 'marathon'" in (
         capsys.readouterr().err
     )
 
@@ -120,6 +139,21 @@ def test_batches_cut_from_a_sorted_pool_are_of_nearly_one_length() -> None:
     by_length = ragged_batches(4, 8, 8, 64, by_length=True)
 
     assert sorted(sum(random, [])) == sum(by_length, [])
+
+
+def test_length_sorted_batches_are_those_at_three_percentiles_of_a_sorted_pool() -> None:
+    batches = length_sorted_batches(2, 1, 9, pool=10)
+    pool = ragged_batches(10, 2, 1, 9, by_length=True)
+
+    assert batches == [pool[1], pool[5], pool[9]]
+
+
+def test_products_of_torch_are_raced_without_onednn_and_the_switch_is_put_back() -> None:
+    seen = []
+    race_encoder.without_onednn(lambda: seen.append(torch.backends.mkldnn.enabled))()
+
+    assert seen == [False]
+    assert torch.backends.mkldnn.enabled
 
 
 def test_graphs_have_self_loops_and_no_edge_between_them() -> None:

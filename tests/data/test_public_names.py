@@ -3,7 +3,19 @@ import pytest
 import seqattn.data
 from seqattn.recorded import Recorded, class_path, resolve
 
-READERS = ["Conll", "Conllu", "LabelledLines", "Limit", "Lines", "ParallelFiles", "Split", "Table"]
+READERS = [
+    "Arrays",
+    "Conll",
+    "Conllu",
+    "IdxImages",
+    "LabelledLines",
+    "Limit",
+    "Lines",
+    "ParallelFiles",
+    "Split",
+    "Table",
+    "TimeSeries",
+]
 
 
 @pytest.mark.parametrize("name", ["Reader", *READERS])

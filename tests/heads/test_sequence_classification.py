@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from seqattn import DataError, Example
+from seqattn.vectorizer import Piece
 from tests.heads.small_heads import build_on, classifier, fit, labelled, loader, trainer
 
 NUMBERS = [
@@ -161,3 +162,54 @@ def test_an_unseen_label_is_wrong() -> None:
     with pytest.warns(UserWarning, match="1 val labels never occur in training"):
         found = trainer().validate(head, loader(head, odd), verbose=False)[0]
     assert found["val/accuracy"] == 0.0
+
+
+@pytest.mark.parametrize(
+    ("objective", "targets", "found", "expected"),
+    [
+        (
+            "single_label",
+            ["a", "b"],
+            [{"scores": {"a": 0.9, "b": 0.1}}, {"scores": {"a": 0.1, "b": 0.9}}],
+            {"label": "b", "scores": {"a": 0.3, "b": 0.7}},  # 0.9 / 4 + 3 * 0.1 / 4
+        ),
+        (
+            "multi_label",
+            [["a"], ["b"]],
+            [{"scores": {"a": 1.0, "b": 1.0}}, {"scores": {"a": 0.2, "b": 0.4}}],
+            {"labels": ["b"], "scores": {"a": 0.4, "b": 0.55}},
+        ),
+        ("regression", [1.0, 2.0], [{"value": 8.0}, {"value": 4.0}], {"value": 5.0}),
+    ],
+)
+def test_predictions_of_pieces_are_averaged_by_length(
+    objective: Any, targets: Any, found: Any, expected: Any
+) -> None:
+    examples = [Example("x", target) for target in targets]
+    head = build_on(classifier(objective=objective), examples)
+    joined = head.join_pieces([Piece(None, 0.0, 1.0), Piece(None, 1.0, 4.0)], found)
+    assert joined.keys() == expected.keys()
+    for name, value in expected.items():
+        assert joined[name] == (value if name.startswith("label") else pytest.approx(value))
+
+
+@pytest.mark.parametrize(
+    ("objective", "examples"),
+    [("single_label", labelled()), ("multi_label", SEVERAL), ("regression", NUMBERS)],
+)
+def test_a_sequence_whose_positions_are_unlabelled_counts_in_no_loss_and_no_metric(
+    objective: Any, examples: list[Example]
+) -> None:
+    head = build_on(classifier(objective=objective), examples)
+    batch = head.collate(examples)
+    skipped = batch.sequence_ids != 1
+    others = head.collate([example for place, example in enumerate(examples) if place != 1])
+    metrics = head.metrics["val_metrics"]
+    expected_loss = head.step(others, "val").sums()
+    expected = metrics.compute()
+    metrics.reset()
+    head.step(batch.replace(labelled=torch.zeros_like(skipped)), "val")  # nothing counts here
+    loss = head.step(batch.replace(labelled=skipped), "val")
+    assert loss.weight.tolist() == [float(place != 1) for place in range(len(examples))]
+    torch.testing.assert_close(loss.sums(), expected_loss)
+    torch.testing.assert_close(metrics.compute(), expected)

@@ -71,3 +71,70 @@ def test_an_empty_batch_has_no_targets(make: Any, shape: tuple[int, ...]) -> Non
 def test_fitting_without_targets_is_refused(make: Any) -> None:
     with pytest.raises(ValueError, match="training examples must have targets, got none"):
         make().fit([None, None])
+
+
+TIMED = Vectorized(torch.zeros(3), times=torch.tensor([0.5, 1.5, 2.5]))
+SPOKEN = [[(0.0, 1.0, "a"), (2.0, 3.0, "b")], [], None]
+
+
+def test_segments_become_one_label_per_position_that_has_a_time() -> None:
+    vectorizer = TokenLabelVectorizer()
+    vectorizer.fit(SPOKEN)
+    assert vectorizer.labels == ["a", "b", "none"]
+    assert vectorizer.counts == [1000, 1000, 1001]
+    assert vectorizer([(0.0, 1.0, "b"), (1.0, 9.0, "new")], TIMED).tolist() == [1, -1, -1]
+    assert vectorizer([], TIMED).tolist() == [2, 2, 2]
+
+
+def test_labels_per_position_do_for_positions_that_have_times() -> None:
+    vectorizer = TokenLabelVectorizer()
+    vectorizer.fit([["b", "a"]])
+    assert vectorizer(["b", "b", "a"], TIMED).tolist() == [1, 1, 0]
+
+
+@pytest.mark.parametrize(
+    ("raw", "source", "rule"),
+    [
+        ([(0.0, 1.0, "a")], SOURCE, "segments need a source whose positions have times"),
+        (["a"], TIMED, "one label per position, got 1 labels for 3 positions"),
+        ([(0.0, 1.0)], TIMED, "a segment must be start, end and label"),
+        ([], SOURCE, "one label per position, got 0 labels for 2 positions"),
+    ],
+)
+def test_segments_are_refused_when_they_do_not_fit(raw: Any, source: Any, rule: str) -> None:
+    vectorizer = TokenLabelVectorizer()
+    vectorizer.fit(SPOKEN)
+    with pytest.raises(ValueError, match=rule):
+        vectorizer(raw, source)
+
+
+def test_segments_are_refused_where_training_has_wrong_ones() -> None:
+    with pytest.raises(ValueError, match="segments must not overlap"):
+        TokenLabelVectorizer().fit([[(0.0, 1.0, "a"), (0.5, 2.0, "b")]])
+
+
+HALF = Vectorized(torch.zeros(3), labelled=torch.tensor([True, False, False]))
+
+
+@pytest.mark.parametrize("raw", [["b", None, None], ["b", "x", "a"], ["b"], ["b", None]])
+def test_unlabelled_positions_need_no_label(raw: list[str | None]) -> None:
+    vectorizer = TokenLabelVectorizer(unseen="error")
+    vectorizer.fit([["a", None, "b"], [None]])
+    assert vectorizer.state() == {"labels": ["a", "b"], "counts": [1, 1]}
+    assert vectorizer(raw, HALF).tolist() == [1, 0, 0]
+
+
+@pytest.mark.parametrize(
+    ("raw", "source", "rule"),
+    [
+        ([None, "a", "a"], HALF, "a labelled position must have a label, got None at 0"),
+        (["a", None], SOURCE, "a labelled position must have a label, got None at 1"),
+        ([], HALF, "one label per position, got 0 labels for 3 positions"),
+        (["a"] * 4, HALF, "one label per position, got 4 labels for 3 positions"),
+    ],
+)
+def test_labelled_positions_need_a_label(raw: Any, source: Any, rule: str) -> None:
+    vectorizer = TokenLabelVectorizer()
+    vectorizer.fit([["a", "b"]])
+    with pytest.raises(ValueError, match=rule):
+        vectorizer(raw, source)

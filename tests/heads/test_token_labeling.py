@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from seqattn import DataError, Example, TokenLabeling
+from tests.heads import small_sound
 from tests.heads.small_heads import (
     build_on,
     encoder,
@@ -199,3 +200,28 @@ def test_it_learns_to_label() -> None:
 def test_a_front_end_with_a_begin_position_is_refused() -> None:
     with pytest.raises(ValueError, match="needs a label for every position, got begin=True"):
         TokenLabeling(frontend(begin=True), encoder())
+
+
+LOUD = [[0.0] * 4 + [3.0] * 5, [3.0] * 3, [0.0] * 6]  # ten samples a second
+SPANS: list[list[Any]] = [[(0.4, 0.9, "loud")], [(0.0, 0.3, "loud")], []]
+
+
+def sounds() -> list[Example]:
+    return [
+        Example((samples, small_sound.RATE), spans, str(number))
+        for number, (samples, spans) in enumerate(zip(LOUD, SPANS, strict=True))
+    ]
+
+
+def test_targets_are_segments_where_positions_have_times() -> None:
+    head = small_sound.labeler(sounds())
+    names = [head.labels[number] for number in head.collate(sounds()).targets.tolist()]
+    assert names == ["none"] * 4 + ["loud"] * 8 + ["none"] * 6
+
+
+def test_predictions_are_segments_of_each_sequence_where_positions_have_times() -> None:
+    head = small_sound.labeler(sounds(), learning_rate=0.02, warmup_steps=0)
+    fit(head, sounds(), max_epochs=60)
+    found = head.predict([example.source for example in sounds()])
+    assert found == [[[0.4, 0.9, "loud"]], [[0.0, 0.3, "loud"]], []]
+    assert set(head.metrics["val_metrics"].keys()) == {"accuracy", "macro_f1"}

@@ -27,6 +27,19 @@ def test_feedforward_swiglu_gates_the_second_half():
     torch.testing.assert_close(layer(x), wanted + layer.contract.bias)
 
 
+@pytest.mark.parametrize("kind", ["relu", "gelu", "swiglu"])
+def test_feedforward_gives_the_same_and_leaves_its_input_alone_without_gradients(kind):
+    layer = FeedForward(4, 6, kind=kind, dropout=0.0)
+    x = torch.randn(3, 4)
+    before = x.clone()
+
+    with torch.no_grad():
+        found = layer(x)
+
+    torch.testing.assert_close(found, layer(x))
+    assert torch.equal(x, before)
+
+
 def test_feedforward_treats_every_position_alone():
     layer = FeedForward(4, 6, kind="gelu", dropout=0.0).double()
     x = torch.randn(3, 4, dtype=torch.float64)

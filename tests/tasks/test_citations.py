@@ -1,0 +1,28 @@
+import numpy as np
+import pytest
+from scipy.sparse import csr_matrix
+
+from seqattn import DataError
+from tasks.citations import Citations
+
+
+def test_words_are_counts_and_the_split_is_labelled(tmp_path):
+    words = csr_matrix(np.array([[1, 1], [0, 2], [3, 1]], dtype=np.float32))
+    path = tmp_path / "tiny.npz"
+    np.savez(
+        path,
+        edge_index=np.array([[0, 1], [1, 0]]),
+        **{f"x_{name}": getattr(words, name) for name in ("data", "indices", "indptr", "shape")},
+        y=np.array([0, 1, 0]),
+        train_idx=np.array([0]),
+        val_idx=np.array([1]),
+        test_idx=np.array([2]),
+    )
+    (example,) = Citations(str(path), "val").read()
+    assert example.source.features.toarray().tolist() == [[1, 1], [0, 2], [3, 1]]
+    assert example.target == [None, "1", None]
+
+
+def test_origin_is_named_when_the_file_is_missing(tmp_path):
+    with pytest.raises(DataError, match="there is no such file; the data is at https://github"):
+        list(Citations(str(tmp_path / "none.npz"), "train").read())

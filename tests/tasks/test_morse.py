@@ -1,0 +1,57 @@
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from seqattn.heads.segments import read_segments
+from tasks.morse import Morse, MorseClips
+from tasks.morse_code import CHARACTERS, RATE
+
+
+def test_clips_are_the_same_at_every_reading_and_whatever_their_number() -> None:
+    first, again = (list(Morse("train", count, seed=3).read()) for count in (4, 2))
+    for one, other in zip(first, again, strict=False):
+        assert np.array_equal(one.source[0], other.source[0])
+        assert (one.target, one.key) == (other.target, other.key)
+    assert first[0].key == "train:0"
+
+
+@pytest.mark.parametrize("make", [Morse, MorseClips])
+def test_splits_and_seeds_have_no_clip_in_common(make: Any) -> None:
+    readers = [make("train", 3), make("val", 3), make("test", 3), make("train", 3, seed=1)]
+    sounds = {example.source[0].tobytes() for reader in readers for example in reader.read()}
+    assert len(sounds) == 12
+
+
+def test_segments_lie_in_their_sound() -> None:
+    labels = set()
+    for example in Morse("train", 30).read():
+        waveform, rate = example.source
+        assert rate == RATE
+        assert np.isfinite(waveform).all()
+        assert read_segments(example.target) == example.target
+        assert example.target[-1][1] < len(waveform) / rate
+        labels |= {label for _, _, label in example.target}
+    assert labels == {"dot", "dash", "character gap", "word gap"}
+
+
+def test_clips_hold_every_character_equally_often() -> None:
+    targets = [example.target for example in MorseClips("val", 72).read()]
+    assert sorted(targets) == sorted(2 * CHARACTERS)
+
+
+@pytest.mark.parametrize(
+    ("make", "rule"),
+    [
+        (lambda: Morse("train", 0), "count must be at least 1, got 0"),
+        (lambda: Morse("train", 1, characters=0), "characters must be at least 1, got 0"),
+        (lambda: MorseClips("train", -1), "count must be at least 1, got -1"),
+        (lambda: Morse("dev", 1), "split must be one of train, val, test, got 'dev'"),
+        (lambda: MorseClips("dev", 1), "split must be one of train, val, test, got 'dev'"),
+    ],
+)
+def test_arguments_are_refused_when_wrong(make: Any, rule: str) -> None:
+    with pytest.raises(ValueError, match=rule):
+        make()
