@@ -121,12 +121,13 @@ def run(options: argparse.Namespace, *, reads_edges: bool) -> record.Row:
     head = make_head(len(options.fanouts), reads_edges=reads_edges)
     # A model that reads no edges is given one neighbour, which it does not look at.
     fanouts = options.fanouts if reads_edges else [1]
+    budget = most_nodes(options.batch_nodes, fanouts)  # of one example: equal steps for both
     blocks = BlockGraph(options.nodes, options.edges, seed=options.seed)
     train, test = (
         NeighborSampled(NodeSplit(blocks, split, 0.1, 0.1), fanouts, options.batch_nodes)
         for split in ("train", "val")  # nothing is chosen by the part val, so it can be the test
     )
-    data = SequenceData(train, test=test, batch_tokens=options.nodes, seed=options.seed)
+    data = SequenceData(train, test=test, batch_tokens=budget, seed=options.seed)
     trainer = make_trainer(options.epochs, meter)
     trainer.fit(head, datamodule=data)
     (found,) = trainer.test(head, datamodule=data, verbose=False)
@@ -143,10 +144,19 @@ def run(options: argparse.Namespace, *, reads_edges: bool) -> record.Row:
             "accuracy": float(found["test/accuracy"]),
             "CPU seconds": time.process_time() - began,
             "memory before training, MiB": meter.before,
-            "peak memory, MiB": meter.peaks[-1],
+            "peak memory after each epoch, MiB": meter.peaks,
             "growth after the first epoch, MiB": meter.peaks[-1] - meter.peaks[0],
         },
     )
+
+
+def most_nodes(seeds: int, fanouts: Sequence[int]) -> int:
+    """Return how many nodes the neighbourhood of some seeds has at most."""
+    total = frontier = seeds
+    for fanout in fanouts:
+        frontier *= fanout
+        total += frontier
+    return total
 
 
 def make_head(depth: int, *, reads_edges: bool) -> TokenLabeling:

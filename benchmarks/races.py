@@ -16,10 +16,15 @@ from importlib.metadata import version
 from benchmarks import race_memory, record
 from benchmarks.race_contest import Contest, markdown, markdown_of_gains, run_contest
 
-GROUPS = ("encoder", "bert", "window", "graph", "audio", "memory")
+GROUPS = ("encoder", "bert", "decoder", "window", "graph", "audio", "memory")
 """Names on the command line; each but the last is a module `race_NAME`."""
 
-_PEERS = {"bert": "transformers", "graph": "torch_geometric", "audio": "torchaudio"}
+_PEERS = {
+    "bert": "transformers",
+    "decoder": "transformers",
+    "graph": "torch_geometric",
+    "audio": "torchaudio",
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

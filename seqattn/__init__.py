@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from seqattn.heads.multitask import MultiTask as MultiTask
     from seqattn.heads.output import Loss as Loss
     from seqattn.heads.output import Output as Output
+    from seqattn.heads.seq2seq import Seq2Seq as Seq2Seq
     from seqattn.heads.sequence_classification import (
         SequenceClassification as SequenceClassification,
     )
@@ -68,6 +69,7 @@ _HOMES = {
     "Loss": "seqattn.heads.output",
     "TokenLabeling": "seqattn.heads.token_labeling",
     "SequenceClassification": "seqattn.heads.sequence_classification",
+    "Seq2Seq": "seqattn.heads.seq2seq",
     "LanguageModel": "seqattn.heads.language_model",
     "MultiTask": "seqattn.heads.multitask",
     "SequenceData": "seqattn.data.module",

@@ -42,7 +42,26 @@ _TRAINING_ARGUMENTS = frozenset(
         "kernel",
         "weights",
         "monitor",
+        "noise",
+        "time_mask",
+        "shift",
+        "speeds",
+        "noise_folder",
+        "noise_snr",
+        "room_folder",
+        "time_masks",
+        "time_mask_share",
+        "frequency_masks",
+        "frequency_mask_share",
+        "corrupt",
+        "piece_seconds",
     }
+)
+
+# What may differ besides of the heads themselves: how they write, and what is measured.
+_DECODING = re.compile(
+    r"model(\.heads\.[^.]+)?\.(width|length_penalty|max_length|max_length_factor|min_length|"
+    r"temperature|top_k|top_p|decode_examples|metrics)"
 )
 
 # What may differ besides between front-ends that share vocabulary and weights: their layout.
@@ -256,8 +275,8 @@ def transfer_weights(saved: SavedHead, head: TaskHead) -> None:
     """Take every weight that has the same name and shape; log what was taken and what not.
 
     Front-end weights are taken only where the vocabulary is the same, and never those of the
-    output layer where the labels are not: their rows would stand for something else. The log has
-    the parts at level INFO, and every parameter at level DEBUG.
+    output layer and of a decoder's embedding where the labels are not: their rows would stand for
+    something else. The log has the parts at level INFO, and every parameter at level DEBUG.
     """
     own = {name: w for name, w in head.state_dict().items() if not name.startswith(_METERS)}
     skipped = _foreign_prefixes(saved, head)
@@ -280,7 +299,7 @@ def _foreign_prefixes(saved: SavedHead, head: TaskHead) -> tuple[str, ...]:
     is_foreign = source is None or not head.frontend.vectorizer.has_vocabulary_of(source)
     prefixes = ["frontend."] if is_foreign else []
     if own_target != target or (is_foreign and not own_target):  # its labels are the symbols
-        prefixes.append("output.")
+        prefixes += ["output.", "target_embedding."]
     return tuple(prefixes)
 
 
@@ -357,6 +376,8 @@ def _differences(
     found: list[tuple[str, Any, Any]] = []
     for name in sorted({*old, *new} - ignored):
         inner = key if name == "init_args" else f"{key}.{name}"
+        if _DECODING.fullmatch(inner):
+            continue
         found += _differences(old.get(name), new.get(name), inner, ignored)
     return found
 

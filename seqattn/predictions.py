@@ -105,11 +105,16 @@ def batch_states(
 
 
 def batches(
-    head: TaskHead, raw: Sequence[Any], batch_tokens: int | None
+    head: TaskHead,
+    raw: Sequence[Any],
+    batch_tokens: int | None,
+    targets: Sequence[Any] | None = None,
 ) -> Iterator[tuple[list[int], SequenceBatch]]:
     """Yield batches of similar length, with the places of their sources."""
     _check_call(head, raw, batch_tokens)
-    examples = [Example(source, key=str(index)) for index, source in enumerate(raw)]
+    targets = [None] * len(raw) if targets is None else targets
+    pairs = enumerate(zip(raw, targets, strict=True))
+    examples = [Example(source, target, str(index)) for index, (source, target) in pairs]
     yield from _example_batches(head, examples, batch_tokens)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from seqattn import DataError, Example
-from seqattn.data import PlanetoidFiles, Reader
+from seqattn.data import Diffused, PlanetoidFiles, Reader
 
 ORIGIN = "https://github.com/kimiyoung/planetoid (data)"
 
@@ -22,6 +22,9 @@ class Citations(Reader):
             :class:`~seqattn.data.PlanetoidFiles`.
         split: 500 papers are ``val``, 1,000 others ``test``.
         name: which graph of a folder, such as ``cora``.
+        restart: a paper reads those that a random walk with this probability of a restart reaches
+            (see :class:`~seqattn.data.Diffused`); None to read what it cites and what cites it.
+        neighbors: how many it reads at most, with `restart`.
     """
 
     def __init__(
@@ -30,9 +33,13 @@ class Citations(Reader):
         split: Literal["train", "val", "test"],
         *,
         name: str | None = None,
+        restart: float | None = None,
+        neighbors: int = 32,
     ) -> None:
         self.path = path
-        self.reader = PlanetoidFiles(path, split, name=name)
+        self.reader: Reader = PlanetoidFiles(path, split, name=name)
+        if restart is not None:
+            self.reader = Diffused(self.reader, restart, neighbors)
 
     def read(self) -> Iterator[Example]:
         """Yield the graph.

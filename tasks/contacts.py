@@ -1,4 +1,4 @@
-"""Which class is a pupil in? Contacts at a primary school, and the classes of half the persons."""
+"""Which class is a pupil in? Contacts at a primary school (SocioPatterns), half of them known."""
 
 from __future__ import annotations
 
@@ -13,7 +13,10 @@ import numpy.typing as npt
 from seqattn import DataError, Example, Graph
 from seqattn.data import ContactList, NodeSplit, Reader, ShownLabels
 
-ORIGIN = "http://www.sociopatterns.org/datasets/primary-school-temporal-network-data"
+ORIGIN = (
+    "https://github.com/francescoferrini/"
+    "GNN-for-binary-classification-on-social-interactions-datasets"
+)
 
 
 class Contacts(Reader):

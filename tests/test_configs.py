@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 import seqattn
+from seqattn import MultiTask
 from seqattn.cli import main
 from seqattn.recorded import build
 from seqattn.vectorizer import Vectorizer
@@ -26,9 +27,16 @@ WITH_FILES = [path for path in MODELS if "{path: " in path.read_text("utf-8")]
 def completed(part: Any) -> Any:
     """Give every part of a YAML its `init_args`."""
     if isinstance(part, dict) and "class_path" in part:
-        arguments = {k: completed(v) for k, v in part.get("init_args", {}).items()}
-        return {"class_path": part["class_path"], "init_args": arguments}
-    return part
+        return {"class_path": part["class_path"], "init_args": completed(part.get("init_args", {}))}
+    return {k: completed(v) for k, v in part.items()} if isinstance(part, dict) else part
+
+
+def parts_of(arguments: dict[str, Any]) -> dict[str, Any]:
+    """Return the parts among arguments and in mappings of further ones."""
+    given = [(name, value) for name, value in arguments.items() if isinstance(value, dict)]
+    inner = [parts_of(value) for _, value in given if "class_path" not in value]
+    found = {name: value for name, value in given if "class_path" in value}
+    return found | {f"{n} {i}": value for i, more in enumerate(inner) for n, value in more.items()}
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
@@ -40,10 +48,10 @@ def test_config_is_short(path: Path) -> None:
 def test_config_makes_its_head_and_readers(path: Path) -> None:
     config = yaml.safe_load(path.read_text("utf-8"))
     head = build(completed(config["model"]), trust=["tasks"])
-    assert isinstance(head.collate.source, Vectorizer)
-    for split, reader in config["data"]["init_args"].items():
-        if isinstance(reader, dict):
-            assert build(completed(reader), trust=["tasks"]).read, split
+    collators = head.collate.values() if isinstance(head, MultiTask) else [head.collate]
+    assert all(isinstance(collate.source, Vectorizer) for collate in collators)
+    for split, reader in parts_of(config["data"]["init_args"]).items():
+        assert build(completed(reader), trust=["tasks"]).read, split
 
 
 def parsed(capsys: pytest.CaptureFixture[str], *paths: Path) -> Any:
@@ -107,6 +115,8 @@ def test_config_is_refused_with_the_line_when_a_key_is_misspelt(
     line = misspelt(path, key, wrong)
     assert main(["fit", "--config", "wrong.yaml", "--trust", "tasks"]) == 2
     section = "model" if key == "frontend" else "data"
+    if "seqattn.MultiTask" in path.read_text("utf-8"):
+        section += ".heads.roles" if key == "frontend" else ".tasks.roles"
     rule = f"{section}.{wrong} is not a known key; the nearest valid one is {key!r}"
     assert capsys.readouterr().err == f"error: wrong.yaml:{line}: {rule}\n"
 

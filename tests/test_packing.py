@@ -135,6 +135,69 @@ def test_layout_when_pickled() -> None:
     assert all(torch.equal(getattr(copied, name), getattr(packing, name)) for name in TENSORS)
 
 
+def test_derived_is_made_once_for_each_key() -> None:
+    packing, calls = Packing.from_lengths([2, 1]), []
+
+    def make() -> list[int]:
+        calls.append(len(calls))
+        return [len(calls)]
+
+    first = packing.once(("rows", 2), make)
+    assert packing.once(("rows", 2), make) is first
+    assert packing.once(("rows", 3), make) == [2]
+    assert calls == [0, 1]
+
+
+def test_derived_is_made_once_when_it_is_none_or_empty() -> None:
+    packing, calls = Packing.from_lengths([2]), []
+    for value in (None, 0, []):
+        for _ in range(2):
+            assert (
+                packing.once(str(value), lambda value=value: calls.append(value) or value) == value
+            )
+    assert calls == [None, 0, []]
+
+
+def test_derived_that_fails_is_made_again() -> None:
+    packing = Packing.from_lengths([2])
+
+    def fail() -> int:
+        raise ZeroDivisionError("the first time")
+
+    with pytest.raises(ZeroDivisionError, match="the first time"):
+        packing.once("key", fail)
+    assert packing.once("key", lambda: 5) == 5
+
+
+def test_derived_may_need_what_is_derived_itself() -> None:
+    packing = Packing.from_lengths([2])
+    found = packing.once("outer", lambda: packing.once("inner", lambda: 2) + 1)
+    assert (found, packing.once("inner", lambda: 0)) == (3, 2)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda packing: Packing.from_lengths(packing.lengths),
+        lambda packing: packing.with_positions(packing.positions),
+        lambda packing: pickle.loads(pickle.dumps(packing)),
+        lambda packing: packing.to("meta"),
+    ],
+    ids=["equal", "other positions", "pickled", "other device"],
+)
+def test_derived_stays_with_the_layout_it_was_made_for(change) -> None:
+    packing = Packing.from_lengths([2, 1])
+    packing.once("key", lambda: "old")
+    assert change(packing).once("key", lambda: "new") == "new"
+    assert packing.once("key", lambda: "new") == "old"
+
+
+def test_derived_is_kept_when_the_layout_stays_on_its_device() -> None:
+    packing = Packing.from_lengths([2])
+    packing.once("key", lambda: "old")
+    assert packing.to("cpu").once("key", lambda: "new") == "old"
+
+
 def test_layout_is_itself_when_it_stays_on_its_device() -> None:
     packing = Packing.from_lengths([2])
     assert packing.to("cpu") is packing

@@ -365,3 +365,43 @@ def test_command_line_knows_the_help_of_a_part(capsys: pytest.CaptureFixture[str
     text = capsys.readouterr().out
     assert "how wide it is" in text
     assert "args" not in text.replace("init_args", "")
+
+
+class Maker(Recorded):
+    """Makes parts of what it alone knows."""
+
+    makes = frozenset({"parts"})
+
+    def __init__(self, size: int, parts: dict[str, Any]) -> None:
+        self.made = {name: make(size=size) for name, make in parts.items()}
+        self.record(
+            "parts", {name: {**part.spec, "init_args": {}} for name, part in self.made.items()}
+        )
+
+
+class Sized(Recorded):
+    def __init__(self, size: int) -> None:
+        self.size = size
+
+
+def test_a_part_that_makes_parts_records_them_and_is_built_again() -> None:
+    maker = Maker(3, {"a": Sized})
+    path = f"{Sized.__module__}.Sized"
+    parts = {"a": {"class_path": path, "init_args": {}}}
+    assert maker.spec["init_args"] == {"size": 3, "parts": parts}
+    again = build(maker.spec)
+    assert again.made["a"].size == 3
+    assert again.spec == maker.spec
+
+
+def test_what_is_recorded_later_must_be_plain_too() -> None:
+    maker = Maker(3, {})
+    with pytest.raises(TypeError, match="parts of Maker must be plain data or a part of seqattn"):
+        maker.record("parts", object())
+
+
+def test_a_class_that_is_made_later_must_be_trusted_too() -> None:
+    spec = Maker(3, {"a": Sized}).spec
+    spec["init_args"]["parts"]["a"]["class_path"] = "antigravity.Part"
+    with pytest.raises(ValueError, match="must be imported already or be trusted, got 'antigr"):
+        build(spec)

@@ -1,8 +1,8 @@
 """Softmax attention over padded blocks with a gradient written by hand.
 
-The same numbers as the formula; it keeps the weights and writes every product into its place,
-which costs half the memory traffic of recording each operation. The terms of edges are written
-into the scores before the products are added to them.
+The same numbers as the formula. A block is gone through a few sequences at a time, so that their
+scores stay in the processor's cache from the first product to the last; every product is written
+into its place, and only the weights are kept. The edges' bias is a matrix that all heads share.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from seqattn.attention.blocks import HeadRows, block_sizes, gather_rows
+from seqattn.attention.blocks import HeadRows, gather_parts, gather_rows, return_parts
 from seqattn.attention.byte_mask import draw_kept, drop
-from seqattn.attention.edges import EdgePlaces
 from seqattn.attention.masks import Masks
+from seqattn.attention.spans import Spans
 from seqattn.packing import Packing
 
 
@@ -41,9 +41,13 @@ def block_attention(
     Shape:
         query, key (T, H, K); value (T, H, K_value). returns: (T, H, K_value).
     """
-    terms = masks.terms
-    bias = None if terms is None else terms.bias
-    out: Tensor = _BlockAttention.apply(query, key, value, bias, masks, scale, threshold)
+    terms, bias, gain = masks.terms, None, None
+    if terms is not None and terms.bias is not None:
+        bias = terms.edges.lay_out(terms.bias, 0.0)
+        gain = bias.new_ones(query.shape[1]) if terms.gain is None else terms.gain
+    inputs = (query, key, value, bias, gain)
+    learns = torch.is_grad_enabled() and any(x is not None and x.requires_grad for x in inputs)
+    out: Tensor = _BlockAttention.apply(*inputs, masks, scale, threshold, learns)
     return out
 
 
@@ -54,113 +58,134 @@ class _BlockAttention(torch.autograd.Function):
         query: Tensor,
         key: Tensor,
         value: Tensor,
-        edge_bias: Tensor | None,
+        bias: Tensor | None,
+        gain: Tensor | None,
         masks: Masks,
         scale: float,
         threshold: int | None,
+        learns: bool,
     ) -> Tensor:
         packing, heads = masks.packing, query.shape[1]
-        rows = HeadRows.of(packing, heads)
-        blocks = [gather_rows(x, packing) for x in (query, key, value)]
-        mixed = torch.empty_like(blocks[2])
-        views = block_views((*blocks, mixed), packing, heads)
-        scores = _edge_scores(masks, edge_bias, query)
-        weights, kept = [], []
-        for number, (q, k, v, out) in enumerate(zip(*views, strict=True)):
-            bias = masks.bias_of_distance(number)
-            share = _weigh(q, k, scores[number], bias, heads, scale)
-            weights.append(share)
+        spans = Spans.of(packing, heads)
+        stacks = gather_parts((query, key, value), packing)
+        parts = [part for stack in stacks for part in stack]
+        mixed = torch.empty_like(parts[2])
+        weights = query.new_empty(sum(spans.areas) if learns else 0)
+        factor = None if gain is None else gain[:, None, None]
+        kept = []
+        for q, k, v, out, scores, share, fixed, own in zip(
+            *map(spans.rows, (*parts, mixed)),
+            spans.scratch(weights),
+            spans.scores(weights) if learns else spans.scratch(weights),
+            masks.fixed_biases(spans.spans),
+            spans.terms(bias),
+            strict=True,
+        ):
+            beta = _write_terms(scores.view(-1, heads, *scores.shape[1:]), fixed, own, factor)
+            torch.baddbmm(scores, q, k.transpose(1, 2), beta=beta, alpha=scale, out=scores)
+            torch.softmax(scores, -1, out=share)  # in place it takes up to twice as long
             if threshold is not None:
                 kept.append(draw_kept(share, threshold))
                 share = drop(share, kept[-1], threshold)
             torch.bmm(share, v, out=out)
-        ctx.blind = _blind_rows(masks, heads, rows)
+        rows, ctx.blind = HeadRows.of(packing, heads), masks.blind_rows(heads)
         if masks.sees_edges_only:
             mixed.index_fill_(0, ctx.blind, 0.0)
-        ctx.save_for_backward(*blocks, *weights, *kept)
-        ctx.masks, ctx.heads, ctx.scale, ctx.threshold = masks, heads, scale, threshold
+        ctx.save_for_backward(bias, gain, weights, *stacks, *kept)
+        ctx.packing, ctx.spans, ctx.count = packing, spans, len(stacks)
+        ctx.scale, ctx.threshold = scale, threshold
         return mixed.index_select(0, rows.packed).view(value.shape)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        query, key, value, *rest = ctx.saved_tensors
-        packing, heads, count = ctx.masks.packing, ctx.heads, len(ctx.masks.packing.groups)
-        weights, kept = rest[:count], rest[count:] or [None] * count
-        rows = HeadRows.of(packing, heads)
-        total = grad.shape[0]
-        grad = gather_rows(grad, packing)
-        grad.index_fill_(0, ctx.blind, 0.0)
-        results = [torch.empty_like(x) for x in (query, key, value)]
-        views = block_views((query, key, value, grad, *results), packing, heads)
-        changes = []
-        for q, k, v, g, to_q, to_k, to_v, share, keep in zip(*views, weights, kept, strict=True):
-            change = torch.bmm(g, v.transpose(1, 2))
-            if keep is None:
-                torch.bmm(share.transpose(1, 2), g, out=to_v)
-            else:
-                torch.bmm(drop(share, keep, ctx.threshold).transpose(1, 2), g, out=to_v)
+        bias, gain, weights, *rest = ctx.saved_tensors
+        spans: Spans = ctx.spans
+        stacks, kept = rest[: ctx.count], rest[ctx.count :] or [None] * len(spans.spans)
+        results = [torch.empty_like(stack) for stack in stacks]
+        parts = [part for stack in (*stacks, *results) for part in stack]
+        grad = gather_rows(grad, ctx.packing).index_fill_(0, ctx.blind, 0.0)
+        to_bias = torch.empty_like(bias) if ctx.needs_input_grad[3] else None
+        to_gain = torch.zeros_like(gain) if ctx.needs_input_grad[4] else None
+        for q, k, v, to_q, to_k, to_v, g, change, scores, share, keep, own, to_own in zip(
+            *map(spans.rows, (*parts, grad)),
+            spans.scratch(weights),
+            spans.scratch(weights),
+            spans.scores(weights),
+            kept,
+            spans.terms(bias),
+            spans.terms(to_bias),
+            strict=True,
+        ):
+            torch.bmm(g, v.transpose(1, 2), out=change)
+            used = share if keep is None else drop(share, keep, ctx.threshold)
+            torch.bmm(used.transpose(1, 2), g, out=to_v)
+            if keep is not None:
                 change = drop(change, keep, ctx.threshold)
-            softmax_backward(change, share)
-            torch.baddbmm(to_q, change, k, beta=0, alpha=ctx.scale, out=to_q)
-            torch.baddbmm(to_k, change.transpose(1, 2), q, beta=0, alpha=ctx.scale, out=to_k)
-            changes.append(change.flatten())
-        gathered = [x.index_select(0, rows.packed).view(total, heads, -1) for x in results]
-        to_bias = None
-        if ctx.needs_input_grad[3]:
-            slots = ctx.masks.terms.edges.places(heads).slots
-            joined = changes[0] if count == 1 else torch.cat(changes)
-            to_bias = joined.index_select(0, slots).view(heads, -1)
-        return *gathered, to_bias, None, None, None
+            softmax_backward(change, share, out=scores)
+            torch.baddbmm(to_q, scores, k, beta=0, alpha=ctx.scale, out=to_q)
+            torch.baddbmm(to_k, scores.transpose(1, 2), q, beta=0, alpha=ctx.scale, out=to_k)
+            _learn_terms(scores, own, gain, to_own, to_gain)
+        gathered = return_parts(results, ctx.packing, spans.heads)
+        return *gathered, to_bias, to_gain, None, None, None, None
 
 
-def _edge_scores(masks: Masks, bias: Tensor | None, like: Tensor) -> Sequence[Tensor | None]:
-    """Return the terms of the edges in each group's scores, (b H, L, L); None without edges."""
-    if masks.terms is None:
-        return [None] * len(masks.packing.groups)
-    heads = like.shape[1]
-    places: EdgePlaces = masks.terms.edges.places(heads)
-    scores = places.fill(bias, -torch.inf if masks.sees_edges_only else 0.0, like.dtype)
-    groups = masks.packing.groups
-    parts = torch.split(scores, [group.size * heads * group.length**2 for group in groups])
-    return [
-        part.view(-1, group.length, group.length) for part, group in zip(parts, groups, strict=True)
-    ]
+def _write_terms(
+    scores: Tensor, fixed: Tensor | None, bias: Tensor | None, gain: Tensor | None
+) -> int:
+    """Write what is added to the products; return how often it counts, 0 where there is nothing.
+
+    Shape:
+        scores (c, H, L, L); fixed, bias (c or 1, H or 1, L, L); gain (H, 1, 1).
+    """
+    if bias is not None and gain is not None:
+        if fixed is None:
+            torch.mul(bias, gain, out=scores)
+        else:
+            torch.addcmul(fixed, bias, gain, out=scores)
+    elif fixed is not None:
+        scores.copy_(fixed)
+    else:
+        return 0
+    return 1
 
 
-def _blind_rows(masks: Masks, heads: int, rows: HeadRows) -> Tensor:
-    """Return the rows (b, H, L) whose output is nothing: padding, and targets of no edge."""
-    if masks.terms is None or not masks.sees_edges_only:
-        return rows.padding
-    return masks.terms.edges.places(heads).blind_rows
-
-
-def _weigh(
-    query: Tensor,
-    key: Tensor,
-    scores: Tensor | None,
+def _learn_terms(
+    change: Tensor,
     bias: Tensor | None,
-    heads: int,
-    scale: float,
-) -> Tensor:
-    """Return the softmax of the scores of one block. Shape: (b H, L, K). returns: (b H, L, L)."""
-    count, length = query.shape[:2]
-    beta = 0 if scores is None else 1
-    scores = query.new_empty(count, length, length) if scores is None else scores
-    torch.baddbmm(scores, query, key.transpose(1, 2), beta=beta, alpha=scale, out=scores)
-    if bias is not None:
-        scores.view(count // heads, heads, length, length).add_(bias)
-    return torch.softmax(scores, -1, out=scores)
+    gain: Tensor | None,
+    to_bias: Tensor | None,
+    to_gain: Tensor | None,
+) -> None:
+    """Write the gradient of the edges' bias, and add to that of its gain, where they are wanted.
+
+    Shape:
+        change, the scores' gradient: (c H, L, L); bias, to_bias (c, H or 1, L, L); gain (H,).
+    """
+    if bias is None or gain is None:
+        return
+    change = change.view(-1, len(gain), *change.shape[1:])  # (c, H, L, L)
+    if to_gain is not None:
+        to_gain += (change * bias).sum((0, 2, 3))
+    if to_bias is not None and bias.shape[1] == 1:
+        factor = gain.expand(len(bias), 1, -1)
+        torch.bmm(factor, change.flatten(2), out=to_bias.flatten(2))
+    elif to_bias is not None:
+        torch.mul(change, gain[:, None, None], out=to_bias)
 
 
-def softmax_backward(grad: Tensor, share: Tensor) -> None:
-    """Turn the gradient of a softmax into that of its scores, in place. Shape: (b H, L, L)."""
+def softmax_backward(grad: Tensor, share: Tensor, out: Tensor | None = None) -> None:
+    """Turn the gradient of a softmax into that of its scores, in place or into `out`.
+
+    Shape:
+        grad, share, out (b H, L, M).
+    """
     backward = torch.ops.aten._softmax_backward_data.out
-    backward(grad, share, -1, share.dtype, grad_input=grad)
+    backward(grad, share, -1, share.dtype, grad_input=grad if out is None else out)
 
 
 def block_views(tensors: Sequence[Tensor], packing: Packing, heads: int) -> list[list[Tensor]]:
     """Return for each tensor its blocks. Shape: (P H, K). returns: of (b H, L, K)."""
-    sizes = block_sizes(packing, heads)
+    sizes = [group.size * group.length * heads for group in packing.groups]
     lengths = [group.length for group in packing.groups]
     return [
         [

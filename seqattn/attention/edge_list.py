@@ -157,8 +157,7 @@ class _SegmentSoftmax(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, scores: Tensor, multiplier: Tensor | None, rows: SparseRows) -> Tensor:
         count = rows.starts.shape[0] - 1
-        highest = scores.new_full((count,), -torch.inf)
-        highest.scatter_reduce_(0, rows.rows, scores, "amax")
+        highest = torch.segment_reduce(scores, "max", offsets=rows.starts, initial=-torch.inf)
         shares = (scores - highest.index_select(0, rows.rows)).exp_()
         weights = shares if multiplier is None else shares * multiplier
         total = scores.new_zeros(count).index_add_(0, rows.rows, weights)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -15,21 +16,20 @@ from seqattn.packing import Packing
 
 @dataclass(frozen=True)
 class EdgeList:
-    """Directed edges of a packed batch, sorted by target, then source; the target reads the source.
+    """Directed edges of a packed batch, in its order; the target reads the source.
 
     Args:
         source: position that is read. Shape: (E',) int64.
         target: position that reads. Shape: (E',) int64.
-        order: which of the batch's edges each is; E and more for added self-loops.
-            Shape: (E',) int64.
-        added: how many self-loops were added.
+        added: how many self-loops were added; they come last.
+        self_loops: whether every position has one.
         packing: layout of the batch.
     """
 
     source: Tensor
     target: Tensor
-    order: Tensor
     added: int
+    self_loops: bool
     packing: Packing
 
     @classmethod
@@ -45,26 +45,16 @@ class EdgeList:
         source, target = edge_index
         count = source.shape[0]
         if self_loops:
-            lacks = torch.ones(packing.total, dtype=torch.bool, device=source.device)
-            lacks[target[source == target]] = False
-            loops = lacks.nonzero().flatten()
-            source, target = torch.cat([source, loops]), torch.cat([target, loops])
-        added = source.shape[0] - count
-        ranks = target * packing.total + source
-        on_host = ranks.device.type == "cpu"
-        if on_host and bool((ranks[1:] > ranks[:-1]).all()):  # sorted and unique
-            order = torch.arange(len(ranks))
-            return cls(source, target, order, added, packing)
-        # Half as many bytes sort nearly twice as fast.
-        ranks, order = (ranks.int() if packing.total**2 < 2**31 else ranks).sort()
-        if on_host and bool((ranks[1:] == ranks[:-1]).any()):
+            loops = _missing_loops(source, target, packing.total)
+            if loops.shape[0]:
+                source, target = torch.cat([source, loops]), torch.cat([target, loops])
+        edges = cls(source, target, source.shape[0] - count, self_loops, packing)
+        if source.device.type == "cpu" and not edges._are_unique():
             raise ValueError(
                 "edge_index must hold every directed edge once, got one twice: "
                 "sum duplicates with seqattn.edges.merge_duplicate_edges"
             )
-        return cls(
-            source.index_select(0, order), target.index_select(0, order), order, added, packing
-        )
+        return edges
 
     def __len__(self) -> int:
         """Return E', added self-loops included."""
@@ -79,8 +69,18 @@ class EdgeList:
         if self.added:
             added = weight.new_full((self.added, *weight.shape[1:]), loop)
             weight = torch.cat([weight, added])
-        weight = weight.index_select(0, self.order)
         return weight[None].expand(heads, -1) if weight.dim() == 1 else weight.T
+
+    @cached_property
+    def by_source(self) -> Tensor:
+        """The edges ordered by source, else as they come. Shape: (E',) int64."""
+        return _stable_order(self.source, self.packing.total)
+
+    @cached_property
+    def by_target(self) -> Tensor:
+        """The edges ordered by target, then by source. Shape: (E',) int64."""
+        targets = self.target.index_select(0, self.by_source)
+        return self.by_source.index_select(0, _stable_order(targets, self.packing.total))
 
     @cached_property
     def block_slots(self) -> Tensor:
@@ -89,10 +89,20 @@ class EdgeList:
         A matrix has a row per target and a column per source.
         """
         packing = self.packing
-        starts = packing.once("block_row_starts", lambda: score_rows(packing, 1)[0])
+        starts, _ = packing.once("score_rows", lambda: score_rows(packing))
         first = packing.offsets.index_select(0, packing.sequence_ids)
         rows = starts.index_select(0, packing.packed_rows) - first  # (T,)
-        return rows.index_select(0, self.target) + self.source
+        return rows.index_select(0, self.target).add_(self.source)
+
+    def lay_out(self, terms: Tensor, fill: float) -> Tensor:
+        """Return a term of the edges in the matrices of all sequences, end to end.
+
+        Shape:
+            terms (H or 1, E'). returns: (H or 1, N), for each group (b, L, L) flat; `fill` where
+            there is no edge.
+        """
+        out: Tensor = _LaidOut.apply(terms, self.block_slots, self._area, fill)
+        return out
 
     def dense(self, terms: Tensor, fill: float) -> list[Tensor]:
         """Return a term of the edges as a matrix per sequence and head, `fill` off the edges.
@@ -100,20 +110,39 @@ class EdgeList:
         Shape:
             terms (H or 1, E'). returns: for each group of the layout (b, H or 1, L, L).
         """
-        groups = self.packing.groups
-        sizes = [group.size * group.length**2 for group in groups]
-        dense = terms.new_full((terms.shape[0], sum(sizes)), fill)
-        dense = dense.index_copy(1, self.block_slots, terms)
-        return [
-            part.reshape(terms.shape[0], group.size, group.length, group.length).transpose(0, 1)
-            for part, group in zip(torch.split(dense, sizes, dim=1), groups, strict=True)
-        ]
+        return self._split(self.lay_out(terms, fill))
 
     @cached_property
     def adjacency(self) -> list[Tensor]:
         """Which source each target sees. Shape: for each group (b, 1, L, L) bool."""
         seen = torch.ones(1, len(self), dtype=torch.bool, device=self.source.device)
         return self.dense(seen, False)
+
+    def hiding(self, dtype: torch.dtype) -> list[Tensor]:
+        """Return 0 at the edges and minus infinity elsewhere, made once per dtype.
+
+        A row without edges, padding among them, sees itself, so that no row is empty.
+
+        Shape:
+            returns: for each group (b, 1, L, L).
+        """
+        kept: dict[torch.dtype, list[Tensor]] = self.__dict__.setdefault("_hiding", {})
+        if dtype not in kept:
+            packing = self.packing
+            zero = torch.zeros(1, 1, dtype=dtype, device=self.source.device)
+            hidden = self.lay_out(zero.expand(1, len(self)), -torch.inf)
+            _, diagonal = packing.once("score_rows", lambda: score_rows(packing))
+            hidden[0].index_fill_(0, diagonal.index_select(0, self._blind_slots), 0.0)
+            kept[dtype] = self._split(hidden)
+        return kept[dtype]
+
+    def blind_rows(self, heads: int) -> Tensor:
+        """Return the rows (b, H, L) of all groups at which no edge ends. Shape: (N,) int64."""
+        rows = HeadRows.of(self.packing, heads)
+        if self.self_loops:
+            return rows.padding
+        lonely = rows.packed.view(-1, heads).index_select(0, self._lonely).flatten()
+        return torch.cat([rows.padding, lonely])
 
     def rows(self, heads: int) -> SparseRows:
         """Return the edges of all heads as a sparse matrix, made once per head count."""
@@ -122,64 +151,45 @@ class EdgeList:
             kept[heads] = SparseRows.from_edges(self, heads)
         return kept[heads]
 
-    def places(self, heads: int) -> EdgePlaces:
-        """Return where the edges lie in blocks of scores, made once per head count."""
-        kept: dict[int, EdgePlaces] = self.__dict__.setdefault("_places", {})
-        if heads not in kept:
-            kept[heads] = EdgePlaces.from_edges(self, heads)
-        return kept[heads]
+    @property
+    def _area(self) -> int:
+        """How many entries the matrices of all sequences have."""
+        return sum(group.size * group.length**2 for group in self.packing.groups)
 
+    @cached_property
+    def _lonely(self) -> Tensor:
+        """The positions at which no edge ends; waits for their device. Shape: (N,) int64."""
+        is_lonely = torch.ones(self.packing.total, dtype=torch.bool, device=self.source.device)
+        return is_lonely.index_fill_(0, self.target, False).nonzero().flatten()
 
-@dataclass(frozen=True)
-class EdgePlaces:
-    """Where the edges of every head lie in the scores (b, H, L, L) of all groups, end to end.
+    @property
+    def _blind_slots(self) -> Tensor:
+        """The slots (b, L) of all groups at which no edge ends. Shape: (N,) int64."""
+        packing = self.packing
+        padding = HeadRows.of(packing, 1).padding
+        if self.self_loops:
+            return padding
+        return torch.cat([padding, packing.packed_rows.index_select(0, self._lonely)])
 
-    Args:
-        slots: entry of each edge. Shape: (H E',) int64, flat in the order of (H, E').
-        blind_rows: rows (b, H, L) at which no edge ends, padding among them. Shape: (N,) int64.
-        blind_slots: the diagonal entry of each of them. Shape: (N,) int64.
-        size: how many entries there are.
-    """
+    def _split(self, flat: Tensor) -> list[Tensor]:
+        """Return the matrices of each group. Shape: (H or 1, N). returns: (b, H or 1, L, L)."""
+        groups = self.packing.groups
+        parts = torch.split(flat, [group.size * group.length**2 for group in groups], dim=1)
+        return [
+            part.reshape(-1, group.size, group.length, group.length).transpose(0, 1)
+            for part, group in zip(parts, groups, strict=True)
+        ]
 
-    slots: Tensor
-    blind_rows: Tensor
-    blind_slots: Tensor
-    size: int
-
-    @classmethod
-    def from_edges(cls, edges: EdgeList, heads: int) -> EdgePlaces:
-        """Look for the edges; waits for the device that holds them."""
-        packing, rows = edges.packing, HeadRows.of(edges.packing, heads)
-        starts, diagonal = packing.once(("score_rows", heads), lambda: score_rows(packing, heads))
-        first = packing.offsets.index_select(0, packing.sequence_ids)  # (T,)
-        begin = starts.index_select(0, rows.packed).view(-1, heads).T - first  # (H, T)
-        slots = begin.index_select(1, edges.target) + edges.source  # (H, E')
-        is_blind = torch.ones_like(first, dtype=torch.bool).index_fill_(0, edges.target, False)
-        lonely = rows.packed.view(-1, heads)[is_blind].flatten()
-        blind = torch.cat([rows.padding, lonely])
-        return cls(
-            slots=slots.flatten(),
-            blind_rows=blind,
-            blind_slots=diagonal.index_select(0, blind),
-            size=sum(heads * group.size * group.length**2 for group in packing.groups),
-        )
-
-    def fill(self, terms: Tensor | None, off: float, dtype: torch.dtype) -> Tensor:
-        """Return scores that hold the terms of the edges, 0 without terms, and `off` elsewhere.
-
-        Where `off` hides a whole row, it sees itself, so that no row is empty.
-
-        Shape:
-            terms (H, E'). returns: (N,).
-        """
-        scores = torch.full((self.size,), off, dtype=dtype, device=self.slots.device)
-        if terms is None:
-            scores.index_fill_(0, self.slots, 0.0)
-        else:
-            scores.scatter_(0, self.slots, terms.to(dtype).flatten())
-        if off:
-            scores.index_fill_(0, self.blind_slots, 0.0)
-        return scores
+    def _are_unique(self) -> bool:
+        """Return whether the batch's own edges come once each; waits for their device."""
+        count, total = len(self) - self.added, self.packing.total
+        source, target = self.source[:count], self.target[:count]
+        # Sorted by source, as PyG's coalesce leaves them, or by target, they need no sorting.
+        for first, second in ((source, target), (target, source)):
+            if _is_rising(torch.add(second, first, alpha=total)):
+                return True
+        ranks = torch.add(self.source, self.target, alpha=total)
+        return _is_rising(ranks.index_select(0, self.by_target))
 
 
 @dataclass(frozen=True)
@@ -212,15 +222,13 @@ class SparseRows:
 
     @classmethod
     def from_edges(cls, edges: EdgeList, heads: int) -> SparseRows:
-        """Sort the edges by source too."""
+        """Sort the edges by target and by source."""
         total = edges.packing.total
         source, target = edges.source, edges.target
-        by_source = source.int().argsort(stable=True)
-        starts, places = _lay_rows(target, total, heads)
-        flipped_starts, flipped = _lay_rows(source.index_select(0, by_source), total, heads)
+        starts, places = _lay_rows(target, edges.by_target, total, heads)
+        flipped_starts, flipped = _lay_rows(source, edges.by_source, total, heads)
         order = _inverse(places)
-        own = places.view(heads, -1).index_select(1, by_source).flatten()
-        flipped_order = own.index_select(0, _inverse(flipped))
+        flipped_order = places.index_select(0, _inverse(flipped))
         columns = _per_head(source, heads).index_select(0, order)
         rows = _per_head(target, heads).index_select(0, order)
         return cls(
@@ -258,20 +266,56 @@ def _per_head(index: Tensor, heads: int) -> Tensor:
     return (index * heads + torch.arange(heads, device=index.device)[:, None]).flatten()
 
 
-def _lay_rows(sorted_rows: Tensor, total: int, heads: int) -> tuple[Tensor, Tensor]:
-    """Return the first entry of every row (T, H), and the entry of every edge and head."""
-    device = sorted_rows.device
+def _lay_rows(index: Tensor, by_row: Tensor, total: int, heads: int) -> tuple[Tensor, Tensor]:
+    """Return the first entry of every row (T, H), and the entry of every edge and head.
+
+    Shape:
+        index, the row of each edge, and by_row, the edges ordered by it: (E',).
+        returns: (H T + 1,), (H E',).
+    """
+    device = index.device
     counts = torch.zeros(total, dtype=torch.int64, device=device)
-    counts.index_add_(0, sorted_rows, torch.ones_like(sorted_rows))
+    counts.index_add_(0, index, torch.ones_like(index))
     starts = torch.zeros(heads * total + 1, dtype=torch.int64, device=device)
     torch.cumsum(counts.repeat_interleave(heads), 0, out=starts[1:])
     # Before row (t, 0) lie the H entries of every earlier edge: (starts[t, 0] = H * first edge).
     first = starts[:-1].view(total, heads) - (counts.cumsum(0) - counts)[:, None]  # (T, H)
-    edges = torch.arange(sorted_rows.shape[0], device=device)
-    return starts, (first.T.index_select(1, sorted_rows) + edges).flatten()
+    return starts, (first.index_select(0, index) + _inverse(by_row)[:, None]).T.flatten()
 
 
 def _inverse(permutation: Tensor) -> Tensor:
     inverse = torch.empty_like(permutation)
     numbers = torch.arange(len(permutation), device=permutation.device)
     return inverse.scatter_(0, permutation, numbers)
+
+
+class _LaidOut(torch.autograd.Function):
+    """Terms written into their places; the gradient is read there."""
+
+    @staticmethod
+    def forward(ctx: Any, terms: Tensor, slots: Tensor, size: int, fill: float) -> Tensor:
+        ctx.slots = slots
+        where = slots.expand(terms.shape[0], -1)
+        return terms.new_full((terms.shape[0], size), fill).scatter_(1, where, terms)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None, None]:
+        return grad.gather(1, ctx.slots.expand(grad.shape[0], -1)), None, None, None
+
+
+def _missing_loops(source: Tensor, target: Tensor, total: int) -> Tensor:
+    """Return the positions without a self-loop; waits for their device. Shape: (N,) int64."""
+    lacks = torch.ones(total, dtype=torch.bool, device=source.device)
+    lacks.index_fill_(0, target.masked_select(source == target), False)
+    return lacks.nonzero().flatten()
+
+
+def _is_rising(ranks: Tensor) -> bool:
+    return bool((ranks[1:] > ranks[:-1]).all())
+
+
+def _stable_order(index: Tensor, bound: int) -> Tensor:
+    """Return the stable order of whole numbers below `bound`. Shape: (E',) int64, both."""
+    if index.device.type == "cpu" and bound <= 2**16:  # numpy sorts two bytes digit by digit
+        return torch.from_numpy(index.numpy().astype(np.uint16).argsort(kind="stable"))
+    return index.int().argsort(stable=True)

@@ -86,7 +86,7 @@ def run_attention(
             scale=scoring.scale,
             slopes=scoring.slopes,
             score_vector=scoring.score_vector,
-            bias=scoring.terms.bias,
+            bias=scoring.terms.scaled_bias,
             multiplier=scoring.terms.multiplier,
             dropout=scoring.dropout,
         )

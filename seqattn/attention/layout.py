@@ -37,6 +37,10 @@ class Layout:
             )
         return self._edges[self_loops]
 
+    def weight_rows(self, heads: int) -> int:
+        """Return H where every head has its own weights, 1 where all share one."""
+        return heads if self.edge_weight is not None and self.edge_weight.dim() == 2 else 1
+
     def weights_of(self, edges: EdgeList, heads: int, *, loop: float) -> Tensor:
         """Return the weight of every edge for every head: 1 where the batch gives none.
 

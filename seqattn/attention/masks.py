@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 import torch
 from torch import Tensor
 
-from seqattn.attention.blocks import padding_of, slot_starts
+from seqattn.attention.blocks import HeadRows, padding_of, slot_starts
 from seqattn.attention.edges import EdgeList
 from seqattn.attention.patterns import Pattern
+from seqattn.attention.spans import Span
 from seqattn.packing import Packing
 
 
@@ -21,14 +23,23 @@ class EdgeTerms:
     Args:
         edges: the edges, self-loops added.
         is_pattern: whether a query sees only along edges.
-        bias: added to the scores of edges. Shape: (H, E'), or None.
+        bias: added to the scores of edges, times the gain. Shape: (H or 1, E'), or None.
         multiplier: times the weights of edges. Shape: (H, E'), or None.
+        gain: factor of the bias for each head. Shape: (H,), or None for 1.
     """
 
     edges: EdgeList
     is_pattern: bool
     bias: Tensor | None = None
     multiplier: Tensor | None = None
+    gain: Tensor | None = None
+
+    @property
+    def scaled_bias(self) -> Tensor | None:
+        """What is added to the scores of edges. Shape: (H, E'), or None."""
+        if self.bias is None or self.gain is None:
+            return self.bias
+        return self.bias * self.gain[:, None]
 
 
 @dataclass(frozen=True)
@@ -92,11 +103,35 @@ class Masks:
         """Return what is added to a group's scores, minus infinity where nothing is seen."""
         return self._hide(self.visible(number), self.added(number))
 
-    def bias_of_distance(self, number: int) -> Tensor | None:
-        """Return the same without what the edges do, and without what they hide."""
+    def fixed_biases(self, spans: Sequence[Span]) -> list[Tensor | None]:
+        """Return the same for sequences of a group, without the edges' bias.
+
+        Where the edges hide a whole row, it sees itself.
+
+        Shape:
+            returns: (c or 1, H or 1, L, L) for each span, or None.
+        """
+        groups = [self._fixed_bias(number) for number in range(len(self.packing.groups))]
+        found = []
+        for span in spans:
+            bias = groups[span.group]
+            if bias is not None and len(bias) > 1:
+                bias = bias[span.first : span.first + span.size]
+            found.append(bias)
+        return found
+
+    def blind_rows(self, heads: int) -> Tensor:
+        """Return the rows (b, H, L) whose output is nothing. Shape: (N,) int64."""
+        if self.terms is not None and self.terms.is_pattern:
+            return self.terms.edges.blind_rows(heads)
+        return HeadRows.of(self.packing, heads).padding
+
+    def _fixed_bias(self, number: int) -> Tensor | None:
+        """Return what is added to a group's scores and learns nothing, or None."""
         penalty = None if self.slopes is None else self._alibi(number, self.slopes.to(self.like))
-        if self.sees_edges_only:
-            return penalty
+        if self.terms is not None and self.terms.is_pattern:
+            hidden = self.terms.edges.hiding(self.like.dtype)[number]
+            return hidden if penalty is None else hidden + penalty
         if penalty is not None or not self.pattern.is_full:
             return self._hide(self.visible(number), penalty)
         key = ("padding_bias", number, self.like.dtype)
@@ -115,7 +150,8 @@ class Masks:
     @cached_property
     def _biases(self) -> list[Tensor] | None:
         terms = self.terms
-        return None if terms is None or terms.bias is None else terms.edges.dense(terms.bias, 0.0)
+        bias = None if terms is None else terms.scaled_bias
+        return None if terms is None or bias is None else terms.edges.dense(bias, 0.0)
 
     @cached_property
     def _multipliers(self) -> list[Tensor] | None:

@@ -7,6 +7,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from seqattn.attention.blocks import split_heads
 from seqattn.attention.cache import AttentionCache
 from seqattn.attention.edge_list import normalize_by_target
 from seqattn.attention.kernels import KernelName, Scoring, run_aggregate, run_attention
@@ -135,9 +136,8 @@ class MultiHeadAttention(nn.Module):
 
     def _heads_of(self, x: Tensor, layout: Layout) -> tuple[Tensor, Tensor, Tensor]:
         """Return query, key and value of every head, turned by their positions with rotary."""
-        widths = [self.heads * w for w in (self.head_dim, self.head_dim, self.value_dim)]
-        parts = self.project_in(x).split(widths, dim=-1)
-        query, key, value = (part.unflatten(-1, (self.heads, -1)) for part in parts)
+        widths = (self.head_dim, self.head_dim, self.value_dim)
+        query, key, value = split_heads(self.project_in(x), self.heads, widths)
         if self.position == "rotary":
             query, key = rotate(query, layout.rotary), rotate(key, layout.rotary)
         return query, key, value
@@ -172,8 +172,9 @@ class MultiHeadAttention(nn.Module):
         if edges is None:
             return None
         if self.gain is not None:
-            weight = layout.weights_of(edges, self.heads, loop=0.0).to(query.dtype)
-            return EdgeTerms(edges, is_pattern, bias=weight * self.gain[:, None].to(query.dtype))
+            rows = layout.weight_rows(self.heads)
+            weight = layout.weights_of(edges, rows, loop=0.0).to(query.dtype)
+            return EdgeTerms(edges, is_pattern, bias=weight, gain=self.gain.to(query.dtype))
         if self.edge_weight == "multiply":
             weight = layout.weights_of(edges, self.heads, loop=1.0).to(query.dtype)
             return EdgeTerms(edges, is_pattern, multiplier=require_not_negative(weight))

@@ -12,9 +12,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from seqattn.attention.cross import CrossAttention
 from seqattn.attention.layout import Layout
 from seqattn.attention.masks import EdgeTerms
 from seqattn.attention.multihead import MultiHeadAttention
+from seqattn.attention.pairs import Pairs
 from seqattn.attention.patterns import Edges
 from seqattn.attention.reference import attend
 from seqattn.attention.rotary import rotate
@@ -25,7 +27,8 @@ class HeadReadings:
     """What h chosen heads of one layer do in one sequence.
 
     Args:
-        weights: how much each position (row) reads of each (column). Shape: (h, L, L).
+        weights: how much each position (row) reads of each (column). Shape: (h, L, L), or
+            (h, L, M) of a memory.
         outputs: what each position reads. Shape: (h, L, K_value).
     """
 
@@ -76,6 +79,45 @@ def tap_attention(
     return readings
 
 
+def tap_cross(
+    attention: CrossAttention, x: Tensor, memory: Tensor, pairs: Pairs, heads: Sequence[int]
+) -> list[HeadReadings]:
+    """Return the same of a cross-attention, for every sequence and its memory.
+
+    Args:
+        attention: the layer.
+        x: what reads, (T_y, D).
+        memory: what is read, (T, D).
+        pairs: the ones that the layer was given with them.
+        heads: their numbers, in 0 … H - 1.
+    """
+    exact = torch.promote_types(x.dtype, torch.float32)
+    chosen = torch.as_tensor(heads, dtype=torch.int64, device=x.device)
+    query, key, value = (
+        part[:, chosen].transpose(0, 1).to(exact)
+        for part in (attention.ask(x), *attention.read(memory))
+    )  # (h, T, K)
+    vector = attention.score_vector
+    sides = zip(
+        query.split(list(pairs.queries.lengths), dim=1),
+        key.split(list(pairs.memory.lengths), dim=1),
+        value.split(list(pairs.memory.lengths), dim=1),
+        strict=True,
+    )
+    readings = []
+    for own_query, own_key, own_value in sides:
+        output, weights = attend(
+            own_query,
+            own_key,
+            own_value,
+            score="dot" if vector is None else "additive",
+            score_vector=None if vector is None else vector[chosen].to(exact),
+            scale=attention.scale,
+        )
+        readings.append(HeadReadings(weights, output))
+    return readings
+
+
 def project_heads(
     attention: MultiHeadAttention, x: Tensor, layout: Layout
 ) -> tuple[Tensor, Tensor, Tensor]:
@@ -105,7 +147,7 @@ def project_heads(
 
 
 def head_contributions(
-    attention: MultiHeadAttention, outputs: Tensor, heads: Sequence[int]
+    attention: MultiHeadAttention | CrossAttention, outputs: Tensor, heads: Sequence[int]
 ) -> Tensor:
     """Return each head's change to each position, ``weights · X · W_value↓ · W_value↑``.
 
@@ -193,11 +235,13 @@ def _dense(terms: EdgeTerms, values: Tensor, fill: float) -> Iterator[Tensor]:
         values (h, E'). yields: (h, L, L), a row per target and a column per source.
     """
     edges, offsets = terms.edges, terms.edges.packing.offsets
-    bounds = torch.searchsorted(edges.target, offsets).tolist()  # sorted by target
+    order = edges.by_target
+    source, target, values = edges.source[order], edges.target[order], values[:, order]
+    bounds = torch.searchsorted(target, offsets).tolist()
     starts = offsets.tolist()
     for number, length in enumerate(edges.packing.lengths):
         own = slice(bounds[number], bounds[number + 1])
         matrix = values.new_full((len(values), length, length), fill)
-        row, column = edges.target[own] - starts[number], edges.source[own] - starts[number]
+        row, column = target[own] - starts[number], source[own] - starts[number]
         matrix[:, row, column] = values[:, own]
         yield matrix

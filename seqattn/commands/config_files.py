@@ -70,12 +70,13 @@ class ConfigFiles:
         found = [place for place in self.places if place.value == class_path][:1]
         return "".join(f"{place.file}:{place.line}: " for place in found)
 
-    def complete(self, path: Parts, value: str = "") -> Parts:
+    def complete(self, path: Parts, value: str = "", *, exact: bool = False) -> Parts:
         """Return a key with the names of a mapping's parts, which a parser's message leaves out.
 
         Args:
             path: the key, such as ``model.heads.frontend``.
             value: the scalar that the right key holds; "" for any.
+            exact: whether a key with another value will not do.
         """
         wanted = bare(path)
         places = [(bare(place.path), place.value) for place in self.places]
@@ -83,7 +84,8 @@ class ConfigFiles:
             return path
         longer = [(own, held) for own, held in places if _holds(own, wanted)]
         matching = [own for own, held in longer if held == value] if value else []
-        return next(iter([*matching, *(own for own, _ in longer), path]))
+        others = [] if exact else [own for own, _ in longer]
+        return next(iter([*matching, *others, path]))
 
     def has_below(self, path: Parts) -> bool:
         """Return whether a file has keys below another one."""

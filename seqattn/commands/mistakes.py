@@ -38,16 +38,21 @@ class Explainer:
         unread = re.search(r"unrecognized arguments: (\S+)", message)
         if unread:
             return self._unknown_flag(unread[1])
-        complaint = self._completed(read_complaint(message))
+        complaint = read_complaint(message)
         unknown = re.search(r"(?:does not accept option|Option) '([^']+)'", complaint.body)
         if unknown:
-            path = (*complaint.key, *unknown[1].split("."))
-            return self._unknown_key(path, complaint.class_path)
+            names = unknown[1].split(".")
+            known = constructor_names(complaint.class_path)
+            if known and names[0] not in known:
+                del names[1:]  # which stand below the wrong one
+            return self._unknown_key((*complaint.key, *names), complaint.class_path)
         if "following arguments are required" in complaint.body:
-            return self._missing(complaint)
+            return self._missing(self._completed(complaint))
         if "Unable to load config" in message and complaint.key:
             return self._no_mapping(complaint.key, message)
-        return self._wrong_value(complaint) if complaint.key else complaint.last_line
+        if not complaint.key:
+            return complaint.last_line
+        return self._wrong_value(self._completed(complaint))
 
     def _completed(self, complaint: Complaint) -> Complaint:
         """Put the names of a mapping's parts into the key."""
@@ -55,7 +60,8 @@ class Explainer:
         if bare(key) in self.flags or not key:
             return complaint
         if class_path:
-            return replace(complaint, key=self.files.complete((*key, "class_path"), class_path)[:-1])
+            whole = self.files.complete((*key, "class_path"), class_path, exact=True)
+            return replace(complaint, key=whole[:-1])
         return replace(complaint, key=self.files.complete(key, complaint.value))
 
     # --- keys -------------------------------------------------------------------------------
@@ -102,7 +108,8 @@ class Explainer:
 
     def _is_valid(self, path: Parts) -> bool:
         name, siblings = path[-1].removesuffix("+"), self._siblings(path[:-1])
-        is_of_mapping = not siblings and self.files.has_below(path)  # of parts by any name
+        # a mapping of parts, such as model.heads, takes any name
+        is_of_mapping = not siblings and len(bare(path)) > 2 and self.files.has_below(path)
         return name in ("init_args", "class_path", *siblings) or is_of_mapping
 
     def _missing(self, complaint: Complaint) -> str:

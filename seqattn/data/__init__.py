@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from seqattn.data.readers.base import Reader as Reader
     from seqattn.data.readers.conll import Conll as Conll
     from seqattn.data.readers.conllu import Conllu as Conllu
+    from seqattn.data.readers.graph_diffusion import Diffused as Diffused
     from seqattn.data.readers.graph_edges import ContactList as ContactList
     from seqattn.data.readers.graph_edges import EdgeList as EdgeList
     from seqattn.data.readers.graph_labels import ShownLabels as ShownLabels
@@ -41,6 +42,7 @@ _HOMES = {
     "Conllu": "seqattn.data.readers.conllu",
     "IdxImages": "seqattn.data.readers.idx_images",
     "ContactList": "seqattn.data.readers.graph_edges",
+    "Diffused": "seqattn.data.readers.graph_diffusion",
     "EdgeList": "seqattn.data.readers.graph_edges",
     "Fold": "seqattn.data.readers.graph_split",
     "NeighborSampled": "seqattn.data.readers.graph_sampling",

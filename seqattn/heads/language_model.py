@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -13,85 +12,24 @@ from torchmetrics import Metric, MetricCollection
 from seqattn.batch import SequenceBatch
 from seqattn.errors import DataError
 from seqattn.frontends.base import FrontEnd
-from seqattn.generation.sampling import Step, generate
+from seqattn.generation.beam import beam_search
+from seqattn.generation.sampling import sample
+from seqattn.generation.stepper import Hypothesis
 from seqattn.heads.base import LayerChoice, Monitor, TaskHead, require_parts
 from seqattn.heads.output import Loss, Output, cross_entropy
+from seqattn.heads.prompts import PromptStepper, equally_long
+from seqattn.heads.symbol_targets import SymbolTargets, SymbolVectorizer
 from seqattn.layers.encoder import Encoder
 from seqattn.layers.slots import require_choice
 from seqattn.metrics import Accuracy, BitsPerCharacter, Perplexity
 from seqattn.optim import Schedule
 from seqattn.seeds import derive_seed
-from seqattn.vectorizer import TargetVectorizer, Vectorized
 
 LanguageObjective = Literal["causal", "masked"]
 
 # BERT's shares: 15 % of the positions are predicted; of these 80 % are masked, 10 % replaced by a
 # random symbol and 10 % left as they are (Devlin et al. 2019, section 3.1).
 _PREDICTED, _MASKED, _REPLACED = 0.15, 0.8, 0.1
-
-
-@runtime_checkable
-class SymbolVectorizer(Protocol):
-    """What a language model asks of a vectorizer: its rows stand for symbols."""
-
-    symbols: list[str]
-    symbol_column: int
-    begin: bool
-    begin_id: int
-    end_id: int
-    mask_id: int
-    reads_masks: bool
-    has_symbol_rows: bool
-
-    def row(self, symbol_id: int) -> Tensor:
-        """Return the row of one symbol."""
-
-    def decode(self, ids: Sequence[int]) -> str:
-        """Return the text of symbols."""
-
-    def symbol_length(self, symbol_id: int) -> int:
-        """Return the characters that a symbol stands for."""
-
-
-class SymbolTargets(TargetVectorizer):
-    """Targets from the source itself: the next symbol, or the symbol of each position.
-
-    Args:
-        source: the front-end's vectorizer.
-        is_causal: whether the target is the next symbol, END at the end.
-    """
-
-    needs_raw = False
-
-    def __init__(self, source: SymbolVectorizer, *, is_causal: bool) -> None:
-        self.source = source
-        self.is_causal = is_causal
-
-    def fit(self, targets: Iterable[Any]) -> None:
-        """Do nothing: the symbols are the front-end's."""
-
-    @property
-    def is_fitted(self) -> bool:
-        """Always."""
-        return True
-
-    def __call__(self, raw: Any, source: Vectorized) -> Tensor:
-        """Return one symbol per position (L,)."""
-        symbols = source.values[:, self.source.symbol_column]
-        if not self.is_causal or not len(symbols):
-            return symbols
-        return torch.cat([symbols[1:], symbols.new_tensor([self.source.end_id])])
-
-    def join(self, rows: Sequence[Tensor]) -> Tensor:
-        """Return the symbols of all positions (T,)."""
-        return torch.cat(list(rows)) if rows else torch.empty(0, dtype=torch.int64)
-
-    def state(self) -> dict[str, Any]:
-        """Return nothing."""
-        return {}
-
-    def load_state(self, state: dict[str, Any]) -> None:
-        """Take nothing."""
 
 
 class LanguageModel(TaskHead):
@@ -231,17 +169,26 @@ class LanguageModel(TaskHead):
         batch: SequenceBatch,
         *,
         max_length: int = 64,
+        min_length: int = 0,
+        width: int = 1,
+        length_penalty: float = 0.0,
+        n_best: int | None = None,
         temperature: float = 0.0,
         top_k: int | None = None,
         top_p: float | None = None,
         seed: int = 0,
-    ) -> list[str]:
+    ) -> list[Any]:
         """Return the continuation of each prompt, or its text with the masks filled.
 
         Args:
             output: of the prompts.
             batch: the prompts.
-            max_length: symbols written at most.
+            max_length: symbols written at most, END among them.
+            min_length: symbols written at least, END not among them.
+            width: hypotheses of the beam search; 1 takes the best symbol at every step.
+            length_penalty: power of the length that divides a hypothesis's log-probability; above
+                0 it favours longer ones.
+            n_best: gives a list of so many ``{"output", "score", "finished"}`` instead.
             temperature: 0 takes the best symbol; above it, samples.
             top_k: sample among the k best only.
             top_p: sample among the best that together have this probability.
@@ -249,50 +196,89 @@ class LanguageModel(TaskHead):
                 same, whatever its batch-mates.
 
         Raises:
+            ValueError: if a setting is out of its range, or two make no sense together.
             DataError: if a prompt is empty and the front-end has no begin symbol.
         """
-        symbols = output.extras["symbols"]
-        lengths = list(batch.packing.lengths)
         if self.objective == "masked":
-            filled = torch.where(
-                symbols == self.symbol_source.mask_id, output.logits.argmax(-1), symbols
-            )
-            return [self.symbol_source.decode(ids.tolist()) for ids in torch.split(filled, lengths)]
+            return self._fill(output, batch)
         _require_prompts(batch)
-        written = generate(
-            self._stepper(batch),
-            [ids.tolist() for ids in torch.split(symbols, lengths)],
-            end=self.symbol_source.end_id,
-            max_length=max_length,
-            temperature=temperature,
-            top_k=top_k,
-            top_p=top_p,
+        if width != 1 and temperature > 0:
+            raise ValueError(f"width must be 1 with a temperature above 0, got {width}")
+        if width == 1 and n_best not in (None, 1):
+            raise ValueError(f"n_best must lie in 1 … width = 1, got {n_best}")
+        common: dict[str, Any] = {
+            "end": self.symbol_source.end_id,
+            "max_length": max_length,
+            "min_length": min_length,
+        }
+        symbols = output.extras["symbols"]
+        if width == 1:
+            drawing = {"temperature": temperature, "top_k": top_k, "top_p": top_p}
+            found = self._write(batch, symbols, seed, common | drawing)
+        else:
+            count = 1 if n_best is None else n_best
+            beam = {"width": width, "length_penalty": length_penalty, "n_best": count}
+            found = self._search(batch, symbols, common | beam)
+        if n_best is None:
+            return [self.symbol_source.decode(best.symbols) for best, *_ in found]
+        return [[self._describe(hypothesis) for hypothesis in best] for best in found]
+
+    def _describe(self, hypothesis: Hypothesis) -> dict[str, Any]:
+        return {
+            "output": self.symbol_source.decode(hypothesis.symbols),
+            "score": hypothesis.score,
+            "finished": hypothesis.finished,
+        }
+
+    def _fill(self, output: Output, batch: SequenceBatch) -> list[str]:
+        """Return the texts with the best symbol where a mask was."""
+        symbols = output.extras["symbols"]
+        is_mask = symbols == self.symbol_source.mask_id
+        filled = torch.where(is_mask, output.logits.argmax(-1), symbols)
+        pieces = torch.split(filled, list(batch.packing.lengths))
+        return [self.symbol_source.decode(ids.tolist()) for ids in pieces]
+
+    def _write(
+        self, prompts: SequenceBatch, symbols: Tensor, seed: int, settings: dict[str, Any]
+    ) -> list[list[Hypothesis]]:
+        """Return one continuation each; prompts of any lengths are read side by side."""
+        pieces = torch.split(symbols, list(prompts.packing.lengths))
+        return sample(
+            self._stepper(prompts),
+            symbols[prompts.offsets[:-1]],
+            prefixes=[ids[1:].tolist() for ids in pieces],
             generators=[
                 torch.Generator(symbols.device).manual_seed(derive_seed(seed, key))
-                for key in batch.keys
+                for key in prompts.keys
             ],
-            device=symbols.device,
+            keys=prompts.keys,
+            **settings,
         )
-        return [self.symbol_source.decode(ids) for ids in written]
 
-    def _stepper(self, prompts: SequenceBatch) -> Step:
-        """Return the step function of these prompts, as the front-end left them.
+    def _search(
+        self, prompts: SequenceBatch, symbols: Tensor, settings: dict[str, Any]
+    ) -> list[list[Hypothesis]]:
+        """Return several continuations each; prompts of one length are read side by side."""
+        found: list[list[Hypothesis]] = [[] for _ in prompts.keys]
+        for length, places in equally_long(prompts):
+            chosen = torch.tensor(places, device=symbols.device)
+            stepper = self._stepper(prompts, chosen)
+            last = symbols[prompts.offsets[1:][chosen] - 1]
+            for _ in range(length - 1):
+                stepper.step(last)
+            keys = [prompts.keys[place] for place in places]
+            best = beam_search(stepper, last, keys=keys, **settings)
+            for place, hypotheses in zip(places, best, strict=True):
+                found[place] = hypotheses
+        return found
 
-        A prompt's positions are read as they are, since a symbol may not say all of them: a word
-        that is unknown, say, has characters.
-        """
-        state = self.encoder.start(len(prompts))
+    def _stepper(self, prompts: SequenceBatch, places: Tensor | None = None) -> PromptStepper:
         rows = self._rows()
 
-        def step(symbols: Tensor) -> Tensor:
-            inputs = SequenceBatch.from_list(list(rows[symbols][:, None]))
-            is_prompt = (state.length < prompts.lengths)[:, None]
-            here = (prompts.offsets[:-1] + state.length).clamp(max=len(prompts.values) - 1)
-            x = torch.where(is_prompt, prompts.values[here], self.frontend(inputs).values)  # (B, D)
-            logits: Tensor = self.output(self.encoder.step(x, state))
-            return logits
+        def embed(symbols: Tensor) -> Tensor:
+            return self.frontend(SequenceBatch.from_list(list(rows[symbols][:, None]))).values
 
-        return step
+        return PromptStepper(self.encoder, embed, self.output, prompts, places)
 
     def _rows(self) -> Tensor:
         """Return the row of every symbol (V, C)."""

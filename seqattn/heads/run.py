@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sized
 from typing import Any
 
 from lightning.pytorch import Trainer
@@ -48,6 +49,22 @@ def training_examples(trainer: Trainer, task: str | None = None) -> list[Example
             f"got {type(examples[0]).__name__}: its vocabulary is fitted on them"
         )
     return examples
+
+
+def validation_size(trainer: Trainer, task: str | None = None) -> int | None:
+    """Return the number of validation examples, of all processes; None where no one knows.
+
+    Args:
+        trainer: whose run it is.
+        task: which task's of several.
+    """
+    loaders = trainer.val_dataloaders
+    found = loaders if isinstance(loaders, list | tuple) else [loaders]
+    datasets = [getattr(loader, "dataset", None) for loader in found]
+    if task is not None:
+        datasets = [getattr(dataset, "examples", {}).get(task) for dataset in datasets]
+    sizes = [len(dataset) for dataset in datasets if isinstance(dataset, Sized)]
+    return sum(sizes) if sizes and len(sizes) == len(datasets) else None
 
 
 def total_steps(trainer: Trainer) -> int | None:

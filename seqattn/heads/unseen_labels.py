@@ -31,6 +31,8 @@ class UnseenLabels(Metric):
 
     def update(self, batch: SequenceBatch) -> None:
         """Count the labels of a batch; unlabelled positions have none."""
+        if isinstance(batch.targets, SequenceBatch):
+            batch = batch.targets.replace(targets=batch.targets.values)
         targets = batch.targets
         if not isinstance(targets, Tensor) or targets.is_floating_point():
             return

@@ -6,6 +6,7 @@ nothing is NaN, silently. States of different meaning have different names, for 
 """
 
 from seqattn.metrics.classes import Accuracy, MacroF1, classification_metrics
+from seqattn.metrics.error_rates import ErrorRate
 from seqattn.metrics.means import (
     BitsPerCharacter,
     MeanAbsoluteError,
@@ -19,11 +20,16 @@ from seqattn.metrics.multilabel import (
     MultilabelF1,
     multilabel_metrics,
 )
+from seqattn.metrics.overlap import Bleu, Chrf, Rouge
+from seqattn.metrics.sequences import ExactMatch as SequenceExactMatch
 from seqattn.metrics.spans import SpanF1, has_spans
 
 __all__ = [
     "Accuracy",
     "BitsPerCharacter",
+    "Bleu",
+    "Chrf",
+    "ErrorRate",
     "ExactMatch",
     "MacroF1",
     "MeanAbsoluteError",
@@ -31,6 +37,8 @@ __all__ = [
     "MultilabelF1",
     "Perplexity",
     "RootMeanSquaredError",
+    "Rouge",
+    "SequenceExactMatch",
     "SpanF1",
     "classification_metrics",
     "has_spans",

@@ -83,6 +83,8 @@ def test_dropout_acts_in_training_only() -> None:
 
 
 def test_heads_must_divide_dim_when_head_dim_is_not_given() -> None:
-    with pytest.raises(ValueError, match="heads must divide dim unless head_dim is given, got 4, 6"):
+    with pytest.raises(
+        ValueError, match="heads must divide dim unless head_dim is given, got 4, 6"
+    ):
         CrossAttention(6, 4)
     assert CrossAttention(6, 4, head_dim=5).value_dim == 5

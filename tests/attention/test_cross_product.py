@@ -91,9 +91,7 @@ def test_weights_are_dropped_at_the_given_rate(is_additive: bool) -> None:
     query = torch.zeros(length, 1, 2)
     value = torch.eye(length)[:, None].requires_grad_()  # the output is the weights
     vector = torch.zeros(1, 2) if is_additive else None
-    out = cross_attention(
-        query, query, value, pairs, scale=1.0, score_vector=vector, dropout=0.25
-    )
+    out = cross_attention(query, query, value, pairs, scale=1.0, score_vector=vector, dropout=0.25)
     assert (out != 0).double().mean().item() == pytest.approx(0.75, abs=0.05)
     assert out[out != 0].mean().item() == pytest.approx(1 / length / 0.75, rel=0.02)
     out.sum().backward()

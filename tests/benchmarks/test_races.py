@@ -122,8 +122,9 @@ def test_races_are_recorded_when_run_quickly(
 def test_an_error_is_raised_when_the_race_is_unknown(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         races.main(["marathon"])
-    assert "names must be of encoder, bert, window, graph, audio, memory, got 'marathon'" in (
-        capsys.readouterr().err
+    assert (
+        "names must be of encoder, bert, decoder, window, graph, audio, memory, got 'marathon'"
+        in (capsys.readouterr().err)
     )
 
 

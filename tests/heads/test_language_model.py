@@ -212,6 +212,66 @@ def test_top_k_of_one_is_greedy() -> None:
     assert head.predict(["ab"], temperature=1.0, top_k=1) == head.predict(["ab"])
 
 
+def only_letters(head: Any) -> Any:
+    """Let a head write the end and letters only, since special symbols have no text."""
+    with torch.no_grad():
+        head.output.bias[[0, 1, 3, 4]] = -30
+    return head
+
+
+def test_beam_search_continues_prompts_of_any_lengths() -> None:
+    head = only_letters(model()).double()
+    prompts = ["abc", "", "c", "bca", "abcabcab"]
+    settings: dict[str, Any] = {"width": 4, "max_length": 5, "n_best": 2}
+    found = head.predict(prompts, **settings)
+    for prompt, best in zip(prompts, found, strict=True):
+        assert [head.predict([prompt], **settings)[0]] == [best]
+        assert [set(one) for one in best] == [{"output", "score", "finished"}] * 2
+        for one in best:
+            batch = head.collate([Example(prompt + one["output"])])
+            log_probs = head(batch).logits.log_softmax(-1)[len(prompt) :]
+            ids = [*batch.values[len(prompt) + 1 :, 0].tolist(), head.symbol_source.end_id]
+            steps = len(one["output"]) + one["finished"]
+            expected = sum(float(log_probs[i, ids[i]]) for i in range(steps))
+            assert one["score"] == pytest.approx(expected)
+    assert head.predict(prompts, width=4, max_length=5) == [best[0]["output"] for best in found]
+
+
+def test_beam_search_reads_the_prompts_characters_when_its_words_are_unknown() -> None:
+    head = words()
+    with torch.no_grad():
+        head.frontend.characters.kernel.mul_(8)
+        head.output.bias[:5] = -9
+    prompts = ["the dog", "xyzzy", "Cat Mat the"]
+    greedy = head.predict(prompts, max_length=1)
+    assert head.predict(prompts, max_length=1, width=2) == greedy
+
+
+def test_a_continuation_has_min_length_and_says_whether_it_ended() -> None:
+    head = only_letters(model())
+    with torch.no_grad():
+        head.output.bias[head.symbol_source.end_id] = 30.0
+    assert head.predict(["ab"], n_best=1)[0][0]["output"] == ""
+    assert head.predict(["ab"], n_best=1)[0][0]["finished"]
+    for width in (1, 3):
+        found = head.predict(["ab"], n_best=1, width=width, min_length=2, max_length=2)[0][0]
+        assert (len(found["output"]), found["finished"]) == (2, False)
+
+
+@pytest.mark.parametrize(
+    ("settings", "rule"),
+    [
+        ({"width": 2, "temperature": 1.0}, "width must be 1 with a temperature above 0, got 2"),
+        ({"n_best": 2}, "n_best must lie in 1 … width = 1, got 2"),
+        ({"width": 2, "n_best": 3}, "n_best must lie in 1 … width = 2, got 3"),
+        ({"width": 99}, "width must be at most the vocabulary's size, 8, got 99"),
+    ],
+)
+def test_settings_that_make_no_sense_are_refused(settings: dict[str, Any], rule: str) -> None:
+    with pytest.raises(ValueError, match=rule):
+        model().predict(["ab"], **settings)
+
+
 def test_an_empty_prompt_is_refused_without_a_begin() -> None:
     head = LanguageModel(frontend(units="character"), encoder(pattern="causal"))
     build_on(head, TEXTS)

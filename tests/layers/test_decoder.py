@@ -61,7 +61,9 @@ def test_order_within_the_batch_is_irrelevant() -> None:
     out = decoder(y, y_offsets, memory, offsets).split(list(LENGTHS))
 
     order = [4, 2, 0, 3, 1]
-    parts = [torch.cat([x.split(list(n))[i] for i in order]) for x, n in ((y, LENGTHS), (memory, MEMORY))]
+    parts = [
+        torch.cat([x.split(list(n))[i] for i in order]) for x, n in ((y, LENGTHS), (memory, MEMORY))
+    ]
     bounds = [Packing.from_lengths([n[i] for i in order]).offsets for n in (LENGTHS, MEMORY)]
     other = decoder(parts[0], bounds[0], parts[1], bounds[1])
 

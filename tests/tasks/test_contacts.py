@@ -65,5 +65,5 @@ def test_both_directions_keep_one_weight_when_shuffled():
 
 
 def test_origin_is_named_when_the_file_is_missing(tmp_path):
-    with pytest.raises(DataError, match="there is no such file; the data is at http"):
+    with pytest.raises(DataError, match="there is no such file; the data is at https://github"):
         only(Contacts(str(tmp_path / "none.csv"), "train"))

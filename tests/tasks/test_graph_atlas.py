@@ -25,9 +25,10 @@ def test_properties_are_those_of_well_known_graphs(graph, expected):
     assert properties(graph) == expected
 
 
-def test_edges_go_both_ways():
+def test_edges_go_both_ways_and_nodes_say_nothing():
     graph = to_graph(networkx.path_graph(3))
     assert graph.edge_index.tolist() == [[0, 1, 1, 2], [1, 2, 0, 1]]
+    assert graph.categories.tolist() == [["node"]] * 3
 
 
 def test_splits_hold_every_graph_once():
