@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from seqattn.data.readers.audio_manifest import AudioManifest as AudioManifest
     from seqattn.data.readers.audio_names import AudioNames as AudioNames
     from seqattn.data.readers.base import Reader as Reader
+    from seqattn.data.readers.commands import Commands as Commands
     from seqattn.data.readers.conll import Conll as Conll
     from seqattn.data.readers.conllu import Conllu as Conllu
     from seqattn.data.readers.graph_diffusion import Diffused as Diffused
@@ -25,9 +26,11 @@ if TYPE_CHECKING:
     from seqattn.data.readers.graph_tables import NodeEdgeTables as NodeEdgeTables
     from seqattn.data.readers.graph_tu import TuZip as TuZip
     from seqattn.data.readers.idx_images import IdxImages as IdxImages
+    from seqattn.data.readers.inflections import Inflections as Inflections
     from seqattn.data.readers.lines import LabelledLines as LabelledLines
     from seqattn.data.readers.lines import Lines as Lines
     from seqattn.data.readers.parallel import ParallelFiles as ParallelFiles
+    from seqattn.data.readers.pronunciations import Pronunciations as Pronunciations
     from seqattn.data.readers.split import Limit as Limit
     from seqattn.data.readers.split import Split as Split
     from seqattn.data.readers.table import Table as Table
@@ -38,9 +41,11 @@ _HOMES = {
     "AudioFolder": "seqattn.data.readers.audio_folder",
     "AudioManifest": "seqattn.data.readers.audio_manifest",
     "AudioNames": "seqattn.data.readers.audio_names",
+    "Commands": "seqattn.data.readers.commands",
     "Conll": "seqattn.data.readers.conll",
     "Conllu": "seqattn.data.readers.conllu",
     "IdxImages": "seqattn.data.readers.idx_images",
+    "Inflections": "seqattn.data.readers.inflections",
     "ContactList": "seqattn.data.readers.graph_edges",
     "Diffused": "seqattn.data.readers.graph_diffusion",
     "EdgeList": "seqattn.data.readers.graph_edges",
@@ -56,6 +61,7 @@ _HOMES = {
     "Limit": "seqattn.data.readers.split",
     "Lines": "seqattn.data.readers.lines",
     "ParallelFiles": "seqattn.data.readers.parallel",
+    "Pronunciations": "seqattn.data.readers.pronunciations",
     "Reader": "seqattn.data.readers.base",
     "Split": "seqattn.data.readers.split",
     "Table": "seqattn.data.readers.table",

@@ -52,7 +52,9 @@ def ctc_greedy(log_probs: Tensor, lengths: Sequence[int], blank: int = 0) -> lis
     _check(log_probs, lengths, blank)
     best, ids = log_probs.max(-1)  # (T,)
     found = []
-    for scores, path in zip(best.split(list(lengths)), ids.split(list(lengths)), strict=True):
+    for scores, path in zip(
+        *(torch.split(part, list(lengths)) for part in (best, ids)), strict=True
+    ):
         spelt = path.unique_consecutive()
         score = float(in_full_precision(scores).sum())
         found.append([Hypothesis(spelt[spelt != blank].tolist(), score, finished=True)])
@@ -222,7 +224,7 @@ def ctc_align(
     _check(log_probs, lengths, blank)
     require_ctc_lengths(lengths, targets, keys)
     found = []
-    pieces = in_full_precision(log_probs).split(list(lengths))
+    pieces = torch.split(in_full_precision(log_probs), list(lengths))
     for number, (piece, target) in enumerate(zip(pieces, targets, strict=True)):
         path = _align(piece, target, blank)
         if path is None:
@@ -306,7 +308,7 @@ def _pad(log_probs: Tensor, lengths: Sequence[int], order: Sequence[int]) -> Ten
     """Return the sequences in this order, the longest first, as (B, longest, V)."""
     if not order:
         return log_probs.new_empty(0, 0, log_probs.shape[1])
-    pieces = log_probs.split(list(lengths))
+    pieces = torch.split(log_probs, list(lengths))
     return torch.nn.utils.rnn.pad_sequence([pieces[number] for number in order], batch_first=True)
 
 

@@ -276,7 +276,9 @@ class LanguageModel(TaskHead):
         rows = self._rows()
 
         def embed(symbols: Tensor) -> Tensor:
-            return self.frontend(SequenceBatch.from_list(list(rows[symbols][:, None]))).values
+            inputs = SequenceBatch.from_list(list(rows[symbols][:, None]))
+            vectors: Tensor = self.frontend(inputs).values
+            return vectors
 
         return PromptStepper(self.encoder, embed, self.output, prompts, places)
 

@@ -193,7 +193,8 @@ def _chrf(counts: Sequence[int]) -> float:
     used = [(match / found, match / wanted) for found, wanted, match in orders if found and wanted]
     if not used:
         return 0.0
-    precision, recall = (sum(column) / len(used) for column in zip(*used, strict=True))
+    precision = sum(share for share, _ in used) / len(used)
+    recall = sum(share for _, share in used) / len(used)
     if precision + recall == 0:
         return 0.0
     factor = _CHRF_BETA**2

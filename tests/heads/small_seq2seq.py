@@ -62,6 +62,6 @@ def train(head: Any, examples: Sequence[Example], steps: int, rate: float = 0.01
         optimizer.zero_grad()
         (total / weight).backward()
         optimizer.step()
-        losses.append(float(total / weight))
+        losses.append(float((total / weight).detach()))
     head.eval()
     return losses

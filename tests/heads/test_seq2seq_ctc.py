@@ -1,0 +1,153 @@
+"""A sequence head without decoder, which reads symbols off the encoder's positions."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+
+from seqattn import Encoder, Example, Seq2Seq
+from seqattn.errors import DataError
+from tests.heads.small_heads import build_on, frontend, loader, trainer
+from tests.heads.small_seq2seq import reader, sounds, train
+
+TARGETS = ("a b", "b a a", "", "b")
+
+
+def test_head_learns_to_read_and_says_when() -> None:
+    torch.manual_seed(0)
+    head = reader(TARGETS)
+    data = [
+        Example(([float(5 * n) for n in range(i, 8 + i)], 10), text, str(i))
+        for i, text in enumerate(TARGETS)
+    ]
+    train(head, data, 150)
+    raw = [example.source for example in data]
+    assert head.predict(raw) == list(TARGETS)
+    assert head.predict(raw, width=4) == list(TARGETS)
+    for found, text in zip(head.predict(raw, times=True), TARGETS, strict=True):
+        assert found["output"] == text
+        assert [word for _, _, word, _ in found["words"]] == text.split()
+        bounds = [time for start, end, _, _ in found["words"] for time in (start, end)]
+        assert bounds == sorted(bounds)
+        assert all(0 <= bound <= 0.8 for bound in bounds)
+        assert all(0.5 < sure <= 1 for *_, sure in found["words"])
+
+
+def test_loss_is_per_symbol_over_the_whole_step() -> None:
+    head = reader(TARGETS)
+    batch = head.collate(sounds(TARGETS))
+    output = head(batch)
+    loss = head.loss(output, output.batch)
+    assert loss.weight.tolist() == [2, 3, 1, 1]
+    each = []
+    for example in sounds(TARGETS):
+        one = head(head.collate([example]))
+        each.append(head.loss(one, one.batch).sums()[0])
+    torch.testing.assert_close(loss.sums()[0], torch.stack(each).sum())
+    probabilities = output.logits[16:24].log_softmax(-1)  # of the empty target: blanks only
+    torch.testing.assert_close(each[2], -probabilities[:, 0].sum())
+
+
+def test_n_best_words_are_timed_too() -> None:
+    (ranked,) = reader().eval().predict([sounds([""])[0].source], width=3, n_best=2, times=True)
+    assert [set(one) for one in ranked] == [{"output", "score", "finished", "words"}] * 2
+    assert all(one["finished"] for one in ranked)
+    assert all(len(one["words"]) == len(one["output"].split()) for one in ranked)
+
+
+def test_validation_has_no_teacher() -> None:
+    head = reader(TARGETS)
+    (found,) = trainer().test(head, loader(head, sounds(TARGETS)), verbose=False)
+    assert {"test/loss", "test/exact_match", "test/token_error_rate", "test/bleu"} <= found.keys()
+    assert not {"test/accuracy", "test/gap"} & found.keys()
+
+
+@pytest.mark.parametrize(
+    ("samples", "target", "rule"),
+    [
+        (2, "a b a", "got 3 symbols and 0 repeated for 2 frames"),
+        (2, "a a", "got 2 symbols and 1 repeated for 2 frames"),
+        (0, "a", "got 1 symbols and 0 repeated for 0 frames"),
+    ],
+)
+def test_target_longer_than_its_frames_is_refused_with_its_key(
+    samples: int, target: str, rule: str
+) -> None:
+    head = reader()
+    batch = head.collate([*sounds(["b"]), Example(([1.0] * samples, 10), target, "short")])
+    with pytest.raises(DataError, match=f"'short': a target must not be longer.*{rule}"):
+        head.step(batch, "train")
+
+
+def test_empty_source_with_empty_target_costs_nothing() -> None:
+    head = reader()
+    for data in ([Example(([], 10), "", "0")], [Example(([], 10), "", "0"), *sounds(["a"])]):
+        loss = head.step(head.collate(data), "train")
+        assert float(loss.values[0]) == 0
+        loss.sums()[0].backward()
+    assert head.predict([([], 10)]) == [""]
+    assert head.predict([([], 10)], width=2) == [""]
+
+
+def test_empty_batch_has_no_loss_and_a_gradient() -> None:
+    head = reader()
+    loss = head.step(head.collate([]), "train")
+    assert loss.values.shape == (0,)
+    loss.sums()[0].backward()
+    head.step(head.collate([]), "val")
+
+
+def test_skipped_and_unseen_targets_weigh_nothing() -> None:
+    head = reader().eval()
+    batch = head.collate([*sounds(["a b", "a c"]), Example(([1.0], 10), "a a a", "skipped")])
+    labelled = torch.tensor([True] * 16 + [False])
+    loss = head.step(batch.replace(labelled=labelled), "test")
+    assert loss.weight.tolist() == [2, 0, 0]
+    assert bool(loss.values.isfinite().all())
+    counts = head.metrics["test_metrics"]["exact_match"].counts
+    assert int(counts[1]) == 2
+    assert int(head.unseen["test_unseen"].compute()) == 1
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [
+        ("temperature", 1.0),
+        ("length_penalty", 1.0),
+        ("min_length", 1),
+        ("max_length", 9),
+        ("max_length_factor", 1.0),
+    ],
+)
+def test_setting_of_a_decoder_is_refused(setting: str, value: Any) -> None:
+    rule = f"{setting} needs a decoder, got {value} and decoder=None"
+    with pytest.raises(ValueError, match=rule):
+        reader(**{setting: value})
+    with pytest.raises(ValueError, match=rule):
+        reader().predict([([1.0], 10)], **{setting: value})
+
+
+def test_accuracy_cannot_be_monitored() -> None:
+    with pytest.raises(ValueError, match="monitor must be one of loss, exact_match.*'accuracy'"):
+        reader(monitor="accuracy")
+
+
+def test_times_need_a_source_that_has_them() -> None:
+    own = Encoder(16, 1, 2, dropout=0.0)
+    head = build_on(Seq2Seq(frontend(), own, None), [Example("the cat", "a")])
+    assert len(head.predict(["the cat"])) == 1
+    with pytest.raises(ValueError, match="times need .* got TextFrontEnd and decoder=None"):
+        head.predict(["the cat"], times=True)
+
+
+@pytest.mark.parametrize("units", ["character", "subword"])
+def test_letters_make_words_with_times(units: Any) -> None:
+    text = "ab ba"
+    head = reader(("ab ba", "ab"), target_units=units)
+    vectorizer = head.target_vectorizer
+    ids = vectorizer.encode(text)
+    assert vectorizer.words(ids)[0][:2] == ("ab", 0)
+    assert vectorizer.words(ids)[1][0] == "ba"
+    assert vectorizer.words(ids)[1][2] == len(ids) - 1
