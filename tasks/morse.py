@@ -1,4 +1,4 @@
-"""What is sent in Morse code? Dots, dashes and gaps by frame, or the character of a clip.
+"""What is sent in Morse code? Dots, dashes and gaps by frame, a clip's character, or its text.
 
 Every clip is generated from (seed, split, index): nothing is stored or downloaded, and the truth
 is exact. See :mod:`tasks.morse_code` for timing, fading and noise.
@@ -7,6 +7,7 @@ is exact. See :mod:`tasks.morse_code` for timing, fading and noise.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from seqattn import Example
 from seqattn.data import Reader
@@ -60,11 +61,29 @@ class Morse(Reader):
     def read(self) -> Iterator[Example]:
         """Yield the clips."""
         for index in range(self.count):
-            generator = seeded(self.seed, self.split, index)
-            sending = draw_sending(generator, self.snr_db)
-            segments = key_text(draw_text(generator, self.characters), sending)
-            sound = render(segments, sending, generator)
-            yield Example(source=sound, target=segments, key=f"{self.split}:{index}")
+            yield self.make(index)[0]
+
+    def make(self, index: int) -> tuple[Example, str]:
+        """Return a clip, and the text that it sends."""
+        generator = seeded(self.seed, self.split, index)
+        sending = draw_sending(generator, self.snr_db)
+        text = draw_text(generator, self.characters)
+        segments = key_text(text, sending)
+        sound = render(segments, sending, generator)
+        return Example(source=sound, target=segments, key=f"{self.split}:{index}"), text
+
+
+class MorseText(Morse):
+    """Gives the clips of :class:`Morse`, with their text, a string, as target.
+
+    Words are 1 to 6 letters and digits long. The arguments are those of :class:`Morse`.
+    """
+
+    def read(self) -> Iterator[Example]:
+        """Yield the clips."""
+        for index in range(self.count):
+            clip, text = self.make(index)
+            yield replace(clip, target=text)
 
 
 class MorseClips(Reader):

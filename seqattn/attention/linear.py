@@ -89,6 +89,9 @@ def _is_for_onednn(x: Tensor, weight: Tensor, bias: Tensor | None) -> bool:
 
 @cache
 def _has_onednn() -> bool:
-    """Return whether torch was built with oneDNN and the processor has AVX-512."""
+    """Return whether this torch has the product, and the processor AVX-512."""
     has_vectors = torch.backends.cpu.get_cpu_capability() == "AVX512"
-    return has_vectors and torch.backends.mkldnn.is_available()
+    has_product = torch.backends.mkldnn.is_available() and hasattr(
+        torch.ops.mkldnn, "_linear_pointwise"
+    )
+    return has_vectors and has_product

@@ -12,7 +12,6 @@ from seqattn.generation.stepper import (
     Hypothesis,
     Limits,
     Stepper,
-    in_full_precision,
     normalise,
 )
 
@@ -89,7 +88,7 @@ class _Search:
 
     def advance(self, stepper: Stepper) -> None:
         """Write one symbol more."""
-        scores, rows, symbols = self._candidates(in_full_precision(stepper.step(self.symbols)))
+        scores, rows, symbols = self._candidates(stepper.step(self.symbols))
         is_end = symbols == self.limits.end  # (B, 2 W)
         self._finish(scores, rows, is_end)
         scores, places = scores.masked_fill(is_end, -torch.inf).topk(self.width)  # (B, W)
@@ -112,11 +111,11 @@ class _Search:
         """Return score, row and symbol of the 2 W best continuations of each sentence (B, 2 W)."""
         _require_width(self.width, logits.shape[1])
         hidden = self.limits.hidden(self.step)
-        total = self.limits.log_total(logits, self.live, self.step)  # (R,)
-        offset = -total if self.scores is None else self.scores - total
+        log_probs = self.limits.log_probs(logits, self.live, self.step)
         count = min(2 * self.width + len(hidden), logits.shape[1])
-        best, symbols = logits.topk(count)  # (R, count)
-        scores = best + offset[:, None]
+        scores, symbols = log_probs.topk(count)  # (R, count)
+        if self.scores is not None:
+            scores = scores + self.scores[:, None]
         if len(hidden):
             scores = scores.masked_fill(torch.isin(symbols, hidden), -torch.inf)
         size = len(self.live)

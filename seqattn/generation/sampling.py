@@ -179,11 +179,10 @@ def _write(
     texts = [_Text(*parts) for parts in zip(prefixes, limits.max_lengths, strict=True)]
     live, symbols, step = list(range(len(begin))), begin, 0
     while live:
-        logits = in_full_precision(stepper.step(symbols))  # (R, V)
-        total = limits.log_total(logits, live, step)
+        log_probs = limits.log_probs(stepper.step(symbols), live, step)  # (R, V)
         written = begin.new_tensor([len(texts[number].symbols) for number in live])
-        chosen = choice(_without_hidden(logits, limits, written), live)
-        gained = (logits.gather(1, chosen[:, None])[:, 0] - total).tolist()
+        chosen = choice(_without_hidden(log_probs, limits, written), live)
+        gained = log_probs.gather(1, chosen[:, None])[:, 0].tolist()
         following = [
             texts[number].read(step, symbol, score, limits.end)
             for number, symbol, score in zip(live, chosen.tolist(), gained, strict=True)
@@ -198,14 +197,14 @@ def _write(
     return [[Hypothesis(text.symbols, text.score, text.finished)] for text in texts]
 
 
-def _without_hidden(logits: Tensor, limits: Limits, written: Tensor) -> Tensor:
-    """Return logits where nothing may come that is banned, nor the end too early."""
+def _without_hidden(log_probs: Tensor, limits: Limits, written: Tensor) -> Tensor:
+    """Return scores (R, V) by which nothing comes that is banned, nor the end too early."""
     if len(limits.banned):
-        logits = logits.index_fill(1, limits.banned, -torch.inf)
+        log_probs = log_probs.index_fill(1, limits.banned, -torch.inf)
     if not limits.min_length:
-        return logits
-    is_end = torch.arange(logits.shape[1], device=logits.device) == limits.end
-    return logits.masked_fill(is_end & (written < limits.min_length)[:, None], -torch.inf)
+        return log_probs
+    is_end = torch.arange(log_probs.shape[1], device=log_probs.device) == limits.end
+    return log_probs.masked_fill(is_end & (written < limits.min_length)[:, None], -torch.inf)
 
 
 def _check_sampling(temperature: float, top_k: int | None, top_p: float | None) -> None:

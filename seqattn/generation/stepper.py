@@ -107,8 +107,8 @@ class Limits:
             return self.banned
         return torch.cat([self.banned, self.banned.new_tensor([self.end])])
 
-    def log_total(self, logits: Tensor, sentences: Sequence[int], step: int) -> Tensor:
-        """Return the logarithm of each row's total weight, which makes probabilities of logits.
+    def log_probs(self, logits: Tensor, sentences: Sequence[int], step: int) -> Tensor:
+        """Return the logarithm of each symbol's probability, in float32 at least.
 
         Args:
             logits: of R rows, of as many sentences as there are numbers.
@@ -116,22 +116,24 @@ class Limits:
             step: counted from 0.
 
         Shape:
-            logits (R, V). returns: (R,).
+            logits (R, V). returns: (R, V).
 
         Raises:
             DataError: if a row holds NaN or +inf, or nothing but -inf; names step and sentence.
         """
-        total = logits.logsumexp(-1)
-        if not bool(total.isfinite().all()):
-            row = int((~total.isfinite()).nonzero()[0, 0])
+        found = in_full_precision(logits).log_softmax(-1)
+        is_bad = found.amax(-1).isnan()  # each of the three gives NaN
+        if bool(is_bad.any()):
+            row = int(is_bad.nonzero()[0, 0])
             number = sentences[row * len(sentences) // len(logits)]
             values = logits[row]
-            found = float(values[~values.isfinite()][0])
+            wrong = values[values.isnan() | values.isposinf()]
+            value = float(wrong[0]) if len(wrong) else -torch.inf
             key = None if self.keys is None else self.keys[number]
             raise DataError(
-                f"logits must be finite, got {found} at step {step} of sentence {number}", key=key
+                f"logits must be finite, got {value} at step {step} of sentence {number}", key=key
             )
-        return total
+        return found
 
 
 def in_full_precision(logits: Tensor) -> Tensor:

@@ -146,7 +146,11 @@ def update_sequence_metrics(
     chosen: Sequence[int],
     vectorizer: TargetSequenceVectorizer,
 ) -> None:
-    """Score what was written for the chosen examples of a batch."""
+    """Score what was written for the chosen examples of a batch.
+
+    A metric that a subclass of the head has added to these is updated with what was written, the
+    references and the examples' keys.
+    """
     if not chosen:
         return
     everything = target_rows(batch)
@@ -157,6 +161,8 @@ def update_sequence_metrics(
     for name, metric in metrics.items():
         if name in _METRICS:
             metric.update(*(names if name == "token_error_rate" else texts))
+        elif name not in ("accuracy", "gap"):
+            metric.update(*texts, [batch.keys[place] for place in chosen])
     if "gap" in metrics:
         end = vectorizer.end_id
         ended = [[*one.symbols, end] if one.finished else one.symbols for one in written]

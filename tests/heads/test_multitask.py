@@ -140,6 +140,30 @@ def test_accumulated_micro_batches_equal_one_big_batch(accumulate: int) -> None:
             torch.testing.assert_close(step[name], gradient, rtol=0, atol=1e-9, msg=name)
 
 
+class Scaled(Watched):
+    """Scales the loss before the backward pass and the gradients after it, as 16-mixed does."""
+
+    def backward(self, loss: Any, *args: Any, **kwargs: Any) -> None:
+        super().backward(loss * 1024, *args, **kwargs)
+
+    def on_before_optimizer_step(self, optimizer: Any) -> None:
+        super().on_before_optimizer_step(optimizer)
+        for parameter in self.parameters():
+            assert parameter.grad is not None
+            parameter.grad /= 1024
+
+
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_a_scaled_loss_gives_the_same_gradient(accumulate: int) -> None:
+    plain, scaled = (built(cls, weights=WEIGHTS) for cls in (Watched, Scaled))
+    for model in (plain, scaled):
+        rows = batches(model, [[0, 1], [2], [3]], [[0], [1, 2], [3]])
+        trainer(accumulate_grad_batches=accumulate).fit(model, rows)
+    for one, other in zip(plain.steps, scaled.steps, strict=True):
+        for name, gradient in one.items():
+            torch.testing.assert_close(other[name], gradient, rtol=1e-4, atol=1e-6, msg=name)
+
+
 @pytest.mark.parametrize("accumulate", [1, 2])
 def test_a_step_without_any_item_changes_nothing(accumulate: int) -> None:
     model = built(Watched)

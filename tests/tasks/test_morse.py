@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from seqattn.heads.segments import read_segments
-from tasks.morse import Morse, MorseClips
-from tasks.morse_code import CHARACTERS, RATE
+from tasks.morse import Morse, MorseClips, MorseText
+from tasks.morse_code import CHARACTERS, CODE, RATE
 
 
 def test_clips_are_the_same_at_every_reading_and_whatever_their_number() -> None:
@@ -18,7 +18,7 @@ def test_clips_are_the_same_at_every_reading_and_whatever_their_number() -> None
     assert first[0].key == "train:0"
 
 
-@pytest.mark.parametrize("make", [Morse, MorseClips])
+@pytest.mark.parametrize("make", [Morse, MorseClips, MorseText])
 def test_splits_and_seeds_have_no_clip_in_common(make: Any) -> None:
     readers = [make("train", 3), make("val", 3), make("test", 3), make("train", 3, seed=1)]
     sounds = {example.source[0].tobytes() for reader in readers for example in reader.read()}
@@ -35,6 +35,19 @@ def test_segments_lie_in_their_sound() -> None:
         assert example.target[-1][1] < len(waveform) / rate
         labels |= {label for _, _, label in example.target}
     assert labels == {"dot", "dash", "character gap", "word gap"}
+
+
+def test_text_is_what_the_clip_of_the_same_number_sends() -> None:
+    for clip, text in zip(Morse("val", 5).read(), MorseText("val", 5).read(), strict=True):
+        assert np.array_equal(clip.source[0], text.source[0])
+        assert clip.key == text.key
+        words = text.target.split()
+        marks = [mark for word in words for character in word for mark in CODE[character]]
+        names = {".": "dot", "-": "dash"}
+        sent = [label for _, _, label in clip.target if not label.endswith("gap")]
+        assert sent == [names[mark] for mark in marks]
+        gaps = [label for _, _, label in clip.target if label == "word gap"]
+        assert (len(gaps), len("".join(words))) == (len(words) - 1, 8)
 
 
 def test_clips_hold_every_character_equally_often() -> None:
