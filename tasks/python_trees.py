@@ -71,7 +71,7 @@ def find_functions(source: str) -> Iterator[Function]:
     without anything but ``pass``, ``...`` and ``raise`` in their body.
 
     Raises:
-        DataError: if the running Python cannot parse the source; names the line.
+        DataError: if the running Python cannot parse the source.
     """
     tree = _Masker().visit(_parse(source))
     found = [node for node in ast.walk(tree) if isinstance(node, Definition)]
@@ -199,11 +199,10 @@ class _GraphBuilder:
 def _parse(source: str) -> ast.Module:
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of escapes that are not valid, say
+            warnings.simplefilter("ignore")  # old escapes and the like are the author's business
             return ast.parse(source)
-    except (SyntaxError, ValueError) as error:
-        line = getattr(error, "lineno", None)
-        raise DataError(f"the source must be Python: {error}", path="<source>", line=line) from None
+    except (SyntaxError, ValueError) as error:  # ValueError: null characters, lone surrogates
+        raise DataError(f"source must be valid Python, got {error}") from error
 
 
 def _is_text(node: ast.AST) -> bool:

@@ -36,9 +36,9 @@ def writer(made: Decoder | None = None, **arguments: Any) -> Any:
 
 
 def reader(targets: Sequence[Any] = ("a b", "b"), **arguments: Any) -> Any:
-    """A head without decoder that reads words off samples, built on these targets."""
+    """A head without decoder that reads words off single samples, built on these targets."""
     settings = {"target_units": "token", "warmup_steps": 0, **arguments}
-    own = Encoder(16, 1, 2, position="none", dropout=0.0)
+    own = Encoder(16, 1, 2, mixer="none", position="none", dropout=0.0)
     head = Seq2Seq(SampleFrontEnd(), own, None, **settings)
     return build_on(head, sounds(targets))
 
