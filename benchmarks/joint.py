@@ -91,7 +91,7 @@ def row_of(
         data=f"test split, after {steps} steps each",
         metric=metric,
         seeds=[int(config["seed_everything"])],
-        figures={"joint": joint, "alone": alone, **({"ratio": joint / alone} if alone else {})},
+        figures={"joint": joint, "alone": alone, "ratio": joint / alone if alone else 0.0},
     )
 
 
