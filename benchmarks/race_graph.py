@@ -6,6 +6,10 @@ and values instead, is made to compute it by its own hook, the message; gatherin
 stay PyG's. That is also cheaper for PyG than the layer as shipped, whose time stands beside.
 
 Row 9. PyG's `GPSConv` as shipped, with that layer as its local part.
+
+Each call is one layer on a batch whose edges are new to it: that they are looked through and laid
+out for our kernels is in our time, though a stack of layers does it once. What follows from the
+graphs' sizes is not, like PyG's vector of graph numbers: both belong to the batch.
 """
 
 from __future__ import annotations

@@ -16,7 +16,17 @@ import torch
 from lightning.pytorch.callbacks import EMAWeightAveraging, ModelCheckpoint
 
 import seqattn
-from seqattn import Encoder, Example, SequenceClassification, TextFrontEnd, TokenLabeling
+from seqattn import (
+    AudioFrontEnd,
+    Encoder,
+    Example,
+    FeatureFrontEnd,
+    FrontEnd,
+    PatchFrontEnd,
+    SequenceClassification,
+    TextFrontEnd,
+    TokenLabeling,
+)
 from seqattn.checkpoint import FORMAT, SavedHead
 from tests.heads.small_heads import (
     build_on,
@@ -371,6 +381,24 @@ def test_training_arguments_may_differ(checkpoint: str) -> None:
     saved = SavedHead.read(checkpoint)
     assert saved.spec != head.spec
     saved.require_same_architecture(head.spec)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (FeatureFrontEnd(), FeatureFrontEnd(noise=0.1, time_mask=0.2)),
+        (PatchFrontEnd(), PatchFrontEnd(shift=2)),
+        (
+            AudioFrontEnd(),
+            AudioFrontEnd(speeds=[0.9, 1.0], time_masks=2, frequency_masks=1, corrupt="skip"),
+        ),
+    ],
+)
+def test_augmentation_may_differ(one: FrontEnd, other: FrontEnd) -> None:
+    spec = TokenLabeling(one, encoder()).spec
+    SavedHead("a.ckpt", spec, {}, {}).require_same_architecture(
+        TokenLabeling(other, encoder()).spec
+    )
 
 
 def test_another_class_is_refused(checkpoint: str) -> None:

@@ -22,7 +22,7 @@ KernelName = Literal["auto", "padded", "window", "edge_list", "varlen"]
 # with the dot score and no multiplier, whose gradient is written by hand. And while all of a
 # batch's matrices of one head stay below so many entries.
 _DENSE_PER_EDGE = 1.3
-_DENSE_PER_EDGE_BY_HAND = 2.5
+_DENSE_PER_EDGE_BY_HAND = 5.0
 _DENSE_ENTRIES = 2**26
 # The blocks of a window pay from this many times its width.
 _WINDOW_FROM = 2

@@ -9,9 +9,9 @@ from torch import Tensor
 
 from seqattn.packing import Packing
 
-# At most so many scores are computed together, unless one sequence has more: at four bytes each,
-# two of them leave room in a megabyte of cache (measured).
-_TOGETHER = 2**17
+# At most so many scores are computed together, unless one sequence has more: a megabyte in single
+# precision, as much as the cache of a core holds (measured; half and twice as many cost the same).
+_TOGETHER = 2**18
 
 
 @dataclass(frozen=True)

@@ -1,3 +1,5 @@
+import dataclasses
+
 import pytest
 import torch
 from packed_oracle import packed_reference, random_edges, random_heads
@@ -53,6 +55,13 @@ def test_blocks_are_chosen_when_the_sequence_is_much_longer_than_the_window():
 def test_edge_lists_are_chosen_when_the_graph_is_sparse():
     assert choose(Edges(), [60], terms=terms_of([60], 0.03)) == "edge_list"
     assert choose(Edges(), [60], terms=terms_of([60], 0.9)) == "padded"
+
+
+def test_edge_lists_are_chosen_earlier_when_the_dense_products_are_not_by_hand():
+    terms = terms_of([60], 0.3)  # about three entries of the matrix for each edge
+    factor = dataclasses.replace(terms, multiplier=torch.ones(2, len(terms.edges)))
+    assert choose(Edges(), [60], terms=terms) == "padded"
+    assert choose(Edges(), [60], terms=factor) == "edge_list"
 
 
 def test_a_dense_matrix_is_chosen_when_edges_are_only_a_bias():

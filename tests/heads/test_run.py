@@ -9,7 +9,7 @@ from torch.utils.data import DataLoader, DistributedSampler, IterableDataset
 
 from seqattn import DataError, Example, SequenceData, TokenLabeling
 from seqattn.data import Reader
-from seqattn.heads.run import total_steps
+from seqattn.heads.run import total_steps, validation_size
 from tests.heads.small_heads import encoder, fit, frontend, loader, tagged, tagger, trainer
 
 
@@ -102,3 +102,25 @@ def test_a_sentence_beyond_the_learned_positions_is_named_before_the_first_step(
     assert len(head.predict([["a"] * 5])[0]) == 5
     with pytest.raises(DataError, match="example '1': length must be at most"):
         head.predict([["a"], ["a"] * 6])
+
+
+def validated(*datasets: Any) -> Any:
+    """What a head looks at in a Trainer that validates on these data sets."""
+    loaders = [SimpleNamespace(dataset=dataset) for dataset in datasets]
+    return SimpleNamespace(val_dataloaders=loaders[0] if len(loaders) == 1 else loaders)
+
+
+def test_validation_size_is_that_of_all_loaders() -> None:
+    assert validation_size(validated([1, 2, 3])) == 3
+    assert validation_size(validated([1, 2, 3], [4])) == 4
+
+
+def test_validation_size_of_a_task_is_its_own() -> None:
+    joint = SimpleNamespace(examples={"tags": [1, 2], "kinds": [3]})
+    assert validation_size(validated(joint), "kinds") == 1
+    assert validation_size(validated(joint), "other") is None
+
+
+def test_validation_size_of_a_stream_is_not_known() -> None:
+    assert validation_size(validated(Stream())) is None
+    assert validation_size(SimpleNamespace(val_dataloaders=None)) is None

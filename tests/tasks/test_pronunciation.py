@@ -11,6 +11,7 @@ from tasks.pronunciation import Pronunciation, PronunciationDictionary, VariantE
 from tests.heads.small_heads import build_on, encoder
 from tests.heads.small_seq2seq import decoder
 
+PARTS: tuple[Any, ...] = ("all", "train", "val")
 LINES = ["a AH0", "a(2) EY1", *(f"w{n} W AH{n % 3}" for n in range(300))]
 
 
@@ -26,9 +27,6 @@ def test_parts_hold_every_word_once(path: str) -> None:
     assert sorted(keys["train"] + keys["val"]) == sorted(keys["all"])
     assert len(keys["all"]) == len(LINES)
     assert 0 < len(keys["val"]) < 30
-
-
-PARTS: tuple[Any, ...] = ("all", "train", "val")
 
 
 def test_stress_is_removed_unless_asked_for(path: str) -> None:
@@ -106,6 +104,7 @@ def head(**arguments: Any) -> Any:
     return build_on(made, [Example("ab", ["A", "B"], "d:ab")])
 
 
+@pytest.mark.filterwarnings("ignore:.*reached max_length")  # it has learned nothing
 def test_head_reports_both_rates_of_what_it_writes() -> None:
     made = head(metrics=["exact_match"], max_length=3)
     examples = [Example("ab", ["A"], "d:ab"), Example("ab", ["A", "B"], "d:ab(2)")]
