@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torchmetrics import MeanMetric, MetricCollection
 
+from seqattn.attention.linear import Linear
 from seqattn.batch import SequenceBatch
 from seqattn.checkpoint import SavedHead, transfer_weights
 from seqattn.collate import Collator
@@ -103,7 +104,7 @@ class TaskHead(TrainedModule, ABC):
 
     def build_output(self, dim: int) -> nn.Module:
         """Return the layer from the encoder's vectors to logits; `num_labels` is known."""
-        return nn.Linear(dim, self.num_labels)
+        return Linear(dim, self.num_labels)
 
     def build_metrics(self) -> MetricCollection:
         """Return the metrics of one evaluation stage."""

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torchmetrics import Metric, MetricCollection
 
+from seqattn.attention.linear import Linear
 from seqattn.batch import SequenceBatch
 from seqattn.errors import DataError
 from seqattn.frontends.base import FrontEnd
@@ -116,7 +117,7 @@ class LanguageModel(TaskHead):
             )
         lengths = [source.symbol_length(number) for number in range(self.num_labels)]
         self.register_buffer("symbol_lengths", torch.tensor(lengths), persistent=False)
-        output = nn.Linear(dim, self.num_labels)
+        output = Linear(dim, self.num_labels)
         if self.tie:
             weight = getattr(self.frontend, "symbol_embedding", None)
             if not isinstance(weight, nn.Parameter):

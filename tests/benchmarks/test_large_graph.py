@@ -1,11 +1,18 @@
 from __future__ import annotations
 
-import json
-from pathlib import Path
-
 import numpy as np
+import pytest
 
-from benchmarks.large_graph import BlockGraph, draw_edges, main, most_nodes
+from benchmarks.large_graph import (
+    MODELS,
+    BlockGraph,
+    draw_edges,
+    make_row,
+    most_nodes,
+    parse,
+    run,
+    run_apart,
+)
 
 
 def test_edges_stay_in_their_class_as_often_as_they_should() -> None:
@@ -30,10 +37,17 @@ def test_budget_is_that_of_one_neighborhood() -> None:
     assert most_nodes(4, [3, 2]) == 4 + 12 + 24
 
 
-def test_both_models_are_recorded_when_run_quickly(tmp_path: Path) -> None:
-    main(["--quick", "--results", str(tmp_path)])
-    rows = json.loads((tmp_path / "large_graph.json").read_text())["rows"]
-    assert [row["name"] for row in rows] == ["features alone", "two hops of neighbours"]
-    for row in rows:
-        assert 0 <= row["figures"]["accuracy"] <= 1
-        assert row["figures"]["growth after the first epoch, MiB"] >= 0
+@pytest.mark.parametrize("name", MODELS)
+def test_each_model_gives_its_figures_when_run_quickly(name: str) -> None:
+    options = parse(["--quick"])
+    figures = run(options, name)
+    assert 0 <= figures["accuracy"] <= 1
+    assert len(figures["memory after each epoch, MiB"]) == options.epochs
+    row = make_row(options, name, figures)
+    assert row.figures == figures
+    assert "2000 nodes, 20000 directed edges" in row.data
+
+
+def test_end_of_a_process_is_told_when_it_fails() -> None:
+    with pytest.raises(RuntimeError, match="(?s)features must train, got exit code 2.*--no-such"):
+        run_apart("features", ["--no-such"])

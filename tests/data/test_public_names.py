@@ -5,13 +5,16 @@ from seqattn.recorded import Recorded, class_path, resolve
 
 READERS = [
     "Arrays",
+    "Commands",
     "Conll",
     "Conllu",
     "IdxImages",
+    "Inflections",
     "LabelledLines",
     "Limit",
     "Lines",
     "ParallelFiles",
+    "Pronunciations",
     "Split",
     "Table",
     "TimeSeries",

@@ -100,9 +100,12 @@ def test_head_reports_f1_of_what_it_writes() -> None:
     with torch.no_grad():
         made.step(made.collate([only()]), "test")
     assert 0 <= float(made.metrics["test_metrics"]["subword_f1"].compute()) <= 1
-    assert "subword_f1" not in build_on(
-        MethodNaming(
-            TextFrontEnd(), encoder(), decoder(), target_units="token", decode_examples=0
-        ),
-        [only()],
-    ).build_metrics()
+    assert (
+        "subword_f1"
+        not in build_on(
+            MethodNaming(
+                TextFrontEnd(), encoder(), decoder(), target_units="token", decode_examples=0
+            ),
+            [only()],
+        ).build_metrics()
+    )

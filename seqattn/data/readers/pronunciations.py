@@ -38,7 +38,7 @@ class Pronunciations(Reader):
     Args:
         path: the file, plain or ``.gz``.
         stress: whether vowels keep their stress, a digit from 0 to 2. Variants of a word that are
-            the same without it are one.
+            then the same are one.
         variants: ``all`` pronunciations of a word, or the ``first`` alone.
         encoding: the file's encoding; older CMUdicts are in ``latin-1``.
 
