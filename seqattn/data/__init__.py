@@ -11,7 +11,6 @@ if TYPE_CHECKING:
     from seqattn.data.readers.audio_manifest import AudioManifest as AudioManifest
     from seqattn.data.readers.audio_names import AudioNames as AudioNames
     from seqattn.data.readers.base import Reader as Reader
-    from seqattn.data.readers.commands import Commands as Commands
     from seqattn.data.readers.conll import Conll as Conll
     from seqattn.data.readers.conllu import Conllu as Conllu
     from seqattn.data.readers.graph_diffusion import Diffused as Diffused
@@ -31,6 +30,7 @@ if TYPE_CHECKING:
     from seqattn.data.readers.lines import Lines as Lines
     from seqattn.data.readers.parallel import ParallelFiles as ParallelFiles
     from seqattn.data.readers.pronunciations import Pronunciations as Pronunciations
+    from seqattn.data.readers.scan import Commands as Commands
     from seqattn.data.readers.split import Limit as Limit
     from seqattn.data.readers.split import Split as Split
     from seqattn.data.readers.table import Table as Table
@@ -41,7 +41,7 @@ _HOMES = {
     "AudioFolder": "seqattn.data.readers.audio_folder",
     "AudioManifest": "seqattn.data.readers.audio_manifest",
     "AudioNames": "seqattn.data.readers.audio_names",
-    "Commands": "seqattn.data.readers.commands",
+    "Commands": "seqattn.data.readers.scan",
     "Conll": "seqattn.data.readers.conll",
     "Conllu": "seqattn.data.readers.conllu",
     "IdxImages": "seqattn.data.readers.idx_images",

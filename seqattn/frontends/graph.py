@@ -33,6 +33,7 @@ class GraphFrontEnd(FrontEnd):
         normalize: of the features: ``rows`` divides those of a node by the sum of their absolute
             values, ``columns`` makes mean 0 and deviation 1 over the nodes of training.
         degree: whether degrees are inputs; None where nodes have neither features nor categories.
+        size: whether each node is told how many there are: a mean over the nodes forgets it.
         laplacian: number of Laplacian eigenvectors that are inputs, their signs flipped by draw.
             Over 2,000 nodes they need scipy.
         random_walk: number of steps after which the probability of being back is an input.
@@ -60,6 +61,7 @@ class GraphFrontEnd(FrontEnd):
         *,
         normalize: Normalize = "none",
         degree: bool | None = None,
+        size: bool = False,
         laplacian: int = 0,
         random_walk: int = 0,
         edge_weight_column: int | None = None,
@@ -89,6 +91,7 @@ class GraphFrontEnd(FrontEnd):
         self.vectorizer = GraphVectorizer(
             normalize=normalize,
             degree=degree,
+            size=size,
             laplacian=laplacian,
             random_walk=random_walk,
             edge_weight_column=edge_weight_column,

@@ -41,6 +41,7 @@ class GraphVectorizer(Vectorizer):
         normalize: of the features: ``rows`` divides those of a node by the sum of their absolute
             values, ``columns`` makes mean 0 and deviation 1 over the nodes of training.
         degree: whether degrees are columns; None where nodes have neither features nor categories.
+        size: whether the number of nodes is a column.
         laplacian: number of Laplacian eigenvectors.
         random_walk: number of steps of the random walk.
         edge_weight_column: the column of `edge_attr` that is the edge's weight, in place of
@@ -54,6 +55,7 @@ class GraphVectorizer(Vectorizer):
         *,
         normalize: Normalize = "none",
         degree: bool | None = None,
+        size: bool = False,
         laplacian: int = 0,
         random_walk: int = 0,
         edge_weight_column: int | None = None,
@@ -62,6 +64,7 @@ class GraphVectorizer(Vectorizer):
     ) -> None:
         self.normalize = normalize
         self.degree = degree
+        self.size = size
         self.laplacian = laplacian
         self.random_walk = random_walk
         self.edge_weight_column = edge_weight_column
@@ -92,7 +95,7 @@ class GraphVectorizer(Vectorizer):
     def widths(self) -> tuple[int, int, int]:
         """Number of columns of features, of the place in the graph, of categories."""
         schema = self.schema
-        place = 2 * self.has_degree + self.laplacian + self.random_walk
+        place = 2 * self.has_degree + self.size + self.laplacian + self.random_walk
         return schema.columns["features"], place, len(schema.categories)
 
     @property
@@ -173,7 +176,7 @@ class GraphVectorizer(Vectorizer):
         if not sum(self.widths):
             raise ValueError(
                 "degree must not be False where nodes have neither features nor categories, "
-                "laplacian nor random_walk"
+                "size, laplacian nor random_walk"
             )
         if column is not None and not 0 <= column < schema.columns["edge_attr"]:
             raise ValueError(
@@ -230,6 +233,8 @@ class GraphVectorizer(Vectorizer):
         parts: list[npt.NDArray[Any]] = [np.empty((num_nodes, 0))]
         if self.has_degree:
             parts.append(log_degrees(edge_index, num_nodes))
+        if self.size:
+            parts.append(np.full((num_nodes, 1), np.log1p(num_nodes)))
         if self.random_walk or self.laplacian:
             found = self._cache.get(
                 _digest(edge_index, num_nodes),

@@ -51,6 +51,12 @@ def test_columns_are_features_place_and_categories() -> None:
     assert vectorizer.empty().shape == (0, 12)
 
 
+def test_size_is_a_column_of_its_own_that_every_node_has() -> None:
+    vectorizer = fitted(plain(3), degree=False, size=True)
+    assert vectorizer.widths == (0, 1, 0)
+    np.testing.assert_allclose(vectorizer(plain(7)).values, np.full((7, 1), np.log(8)), rtol=1e-6)
+
+
 @pytest.mark.parametrize(
     ("graph", "degree", "has_degree"),
     [
