@@ -39,8 +39,8 @@ NEIGHBOURS = "neighbours"
 MODELS = [NEIGHBOURS, "features"]
 
 _ALLOCATOR = {
-    "MALLOC_MMAP_THRESHOLD_": str(2**18),
-    "MALLOC_TRIM_THRESHOLD_": str(2**18),
+    "MALLOC_MMAP_THRESHOLD_": str(2**20),
+    "MALLOC_TRIM_THRESHOLD_": str(2**20),
     "ONEDNN_PRIMITIVE_CACHE_CAPACITY": "0",
 }
 _ROOT = Path(__file__).parents[1]

@@ -26,7 +26,6 @@ class EdgeList(Reader):
         path: the file of edges, plain or ``.gz``.
         labels: a file with a node and its label per line, after a line of headings.
         undirected: every line means both directions; a node's edge to itself is one all the same.
-
     """
 
     def __init__(self, path: str, labels: str | None = None, *, undirected: bool = True) -> None:
