@@ -16,12 +16,13 @@ from importlib.metadata import version
 from benchmarks import race_memory, record
 from benchmarks.race_contest import Contest, markdown, markdown_of_gains, run_contest
 
-GROUPS = ("encoder", "bert", "decoder", "window", "graph", "audio", "memory")
+GROUPS = ("encoder", "bert", "decoder", "beam", "window", "graph", "audio", "memory")
 """Names on the command line; each but the last is a module `race_NAME`."""
 
 _PEERS = {
     "bert": "transformers",
     "decoder": "transformers",
+    "beam": "transformers",
     "graph": "torch_geometric",
     "audio": "torchaudio",
 }

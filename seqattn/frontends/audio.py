@@ -33,6 +33,10 @@ class AudioFrontEnd(FrontEnd):
         mels: bands of the spectrum.
         low_hz: where the lowest band begins.
         high_hz: where the highest band ends; None for half of `rate`.
+        range_db: decibels below a sound's loudest frame and band that are kept; recordings of
+            other loudness or background then look alike. None keeps everything.
+        center: whether each band's mean over the sound is taken off: a speaker or a microphone
+            that training never had then matters less. A long file is levelled piece by piece.
         subsampling: frames that become one position: 1, 2, 4 or 8; for patches any number.
         reduction: how they do: ``convolution`` over time and frequency, or ``patches`` of that
             many whole frames, through one linear layer.
@@ -66,6 +70,8 @@ class AudioFrontEnd(FrontEnd):
         mels: int = 80,
         low_hz: float = 20.0,
         high_hz: float | None = None,
+        range_db: float | None = None,
+        center: bool = False,
         subsampling: int = 4,
         reduction: Reduction = "convolution",
         channels: int = 32,
@@ -93,6 +99,8 @@ class AudioFrontEnd(FrontEnd):
                 mels=mels,
                 low_hz=low_hz,
                 high_hz=rate / 2 if high_hz is None else high_hz,
+                range_db=range_db,
+                center=center,
             ),
             AudioAugmentation(
                 speeds=speeds,

@@ -39,6 +39,10 @@ class LogMel:
         mels: number of bands, at most that of the window's samples.
         low_hz: where the lowest band begins.
         high_hz: where the highest band ends, at most half of `rate`.
+        range_db: decibels below the loudest value of a sound that are kept; what is quieter is
+            raised to there, and the loudest becomes 0. None leaves values as they are.
+        center: whether each band's mean over the sound is taken off (cepstral mean normalisation,
+            Atal 1974), and with it much of microphone and speaker.
 
     Raises:
         ValueError: if an argument breaks a rule above, or the bands are narrower than the
@@ -51,6 +55,8 @@ class LogMel:
     mels: int
     low_hz: float
     high_hz: float
+    range_db: float | None = None
+    center: bool = False
 
     def __post_init__(self) -> None:
         """Check the settings."""
@@ -70,6 +76,8 @@ class LogMel:
                 f"low_hz and high_hz must rise within 0 … {self.rate / 2} Hz, half the rate, "
                 f"got {self.low_hz} and {self.high_hz}"
             )
+        if self.range_db is not None and not self.range_db > 0:
+            raise ValueError(f"range_db must be above 0, got {self.range_db}")
 
     def count_rows(self, samples: int) -> int:
         """Return L, the number of rows of so many samples."""
@@ -96,7 +104,14 @@ class LogMel:
                 piece, 0, window, bins, self.hop, self.window, 2.0, False, center=False
             )  # (bins / 2 + 1, rows of the block)
             blocks.append((power.T @ filters).clamp_(min=_FLOOR).log_())
-        return torch.cat(blocks)
+        return self._level(torch.cat(blocks))
+
+    def _level(self, values: Tensor) -> Tensor:
+        """Return the features of a whole sound without what is its own. Shape: (L, mels)."""
+        if self.range_db is not None:
+            lowest = -self.range_db * math.log(10) / 10
+            values = (values - values.max()).clamp_(min=lowest)
+        return values - values.mean(0) if self.center else values
 
 
 def rate_ratio(source: int, target: int, speed: Fraction = Fraction(1)) -> Fraction:

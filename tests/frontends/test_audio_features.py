@@ -1,5 +1,6 @@
 import math
 import warnings
+from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
@@ -74,6 +75,26 @@ def test_long_sounds_are_the_same_in_blocks(monkeypatch: pytest.MonkeyPatch) -> 
     torch.testing.assert_close(SETTINGS(samples), whole, atol=1e-5, rtol=0)
 
 
+def test_range_lifts_what_is_quieter_and_makes_the_loudest_zero() -> None:
+    plain = LogMel(RATE, window=200, hop=80, mels=8, low_hz=20.0, high_hz=4000.0)
+    samples = torch.sin(torch.arange(800) * 0.7) * torch.linspace(0, 1, 800)
+    values = plain(samples)
+
+    ranged = replace(plain, range_db=20.0)
+
+    kept = (values - values.max()).clamp(min=-math.log(100))  # 20 dB: a hundredth of the power
+    torch.testing.assert_close(ranged(samples), kept)
+    torch.testing.assert_close(ranged(3 * samples), kept, atol=1e-4, rtol=0)
+
+
+def test_center_takes_off_what_every_row_of_a_band_has() -> None:
+    centred = LogMel(RATE, window=200, hop=80, mels=8, low_hz=20.0, high_hz=4000.0, center=True)
+    samples = torch.randn(800, generator=torch.Generator().manual_seed(0))
+
+    torch.testing.assert_close(centred(samples).mean(0), torch.zeros(8), atol=1e-5, rtol=0)
+    torch.testing.assert_close(centred(5 * samples), centred(samples), atol=1e-3, rtol=0)
+
+
 def test_rows_count_hops() -> None:
     assert [SETTINGS.count_rows(n) for n in (0, 1, 80, 81, 160)] == [1, 1, 1, 2, 2]
 
@@ -89,6 +110,7 @@ def test_narrow_bands_get_a_finer_spectrum_without_a_warning() -> None:
 @pytest.mark.parametrize(
     ("changes", "rule"),
     [
+        ({"range_db": 0.0}, "range_db must be above 0, got 0.0"),
         ({"rate": 0}, "rate must be at least 1 Hz, got 0"),
         ({"hop": 0}, "the hop must be at least one sample and at most the window, got 0 and 200"),
         ({"hop": 201}, "at most the window, got 201 and 200 samples"),
