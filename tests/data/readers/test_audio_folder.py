@@ -28,9 +28,7 @@ def test_an_archive_reads_as_its_folder_does(tmp_path: Path) -> None:
 
 def test_a_file_in_no_folder_is_refused(tmp_path: Path) -> None:
     reader = AudioFolder(touch(tmp_path, ["a.wav", "yes/b.wav"]))
-    with pytest.raises(
-        DataError, match=r"in the folder of its class, got 'a\.wav' in none"
-    ):
+    with pytest.raises(DataError, match=r"in the folder of its class, got 'a\.wav' in none"):
         list(reader.read())
 
 
