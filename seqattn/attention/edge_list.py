@@ -3,15 +3,26 @@
 from __future__ import annotations
 
 import warnings
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from seqattn.attention.edges import EdgeList, SparseRows
+from seqattn.attention.reference import largest_exponent
+
+Kernel = TypeVar("Kernel", bound=Callable[..., Tensor])
 
 
+def _untraced(kernel: Kernel) -> Kernel:
+    """Return a kernel that ``torch.compile`` calls as it is: it cannot follow sparse tensors."""
+    untraced: Kernel = torch.compiler.disable(kernel)
+    return untraced
+
+
+@_untraced
 def edge_list_attention(
     query: Tensor,
     key: Tensor,
@@ -58,9 +69,12 @@ def edge_list_attention(
         scores = scores + rows.arrange(extra)
     factor = None if multiplier is None else rows.arrange(multiplier)
     weights: Tensor = _SegmentSoftmax.apply(scores, factor, rows)
-    return _read(F.dropout(weights, dropout) if dropout else weights, value, rows)
+    if dropout:
+        weights = F.dropout(weights, dropout)
+    return _read(weights.to(value.dtype), value, rows)  # autocast may have kept them exact
 
 
+@_untraced
 def edge_list_aggregate(value: Tensor, weights: Tensor, edges: EdgeList) -> Tensor:
     """Return the sum of the values at the sources of each position's edges, with given weights.
 
@@ -156,16 +170,21 @@ class _SegmentSoftmax(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, scores: Tensor, multiplier: Tensor | None, rows: SparseRows) -> Tensor:
-        count = rows.starts.shape[0] - 1
-        highest = torch.segment_reduce(scores, "max", offsets=rows.starts, initial=-torch.inf)
-        shares = (scores - highest.index_select(0, rows.rows)).exp_()
+        # A key of weight zero takes no part, however high its score.
+        counted = scores if multiplier is None else scores.masked_fill(multiplier == 0, -torch.inf)
+        highest = torch.segment_reduce(counted, "max", offsets=rows.starts, initial=-torch.inf)
+        shares = scores - highest.index_select(0, rows.rows)
+        if multiplier is not None:
+            shares.clamp_(max=largest_exponent(scores.dtype))
+        shares.exp_()
         weights = shares if multiplier is None else shares * multiplier
-        total = scores.new_zeros(count).index_add_(0, rows.rows, weights)
-        factor = torch.where(total == 0, 0.0, 1.0 / total)
-        shares.mul_(factor.index_select(0, rows.rows))
-        weights = shares if multiplier is None else shares * multiplier
+        total = scores.new_zeros(highest.shape[0]).index_add_(0, rows.rows, weights)
+        divisor = total.masked_fill_(total == 0, torch.inf).index_select(0, rows.rows)
+        weights = weights / divisor
         ctx.rows, ctx.has_multiplier = rows, multiplier is not None
-        ctx.save_for_backward(weights, shares)
+        if multiplier is not None:
+            shares = shares.div_(divisor).clamp_(max=torch.finfo(shares.dtype).max)
+        ctx.save_for_backward(weights, shares if ctx.has_multiplier else None)
         return weights
 
     @staticmethod
@@ -175,7 +194,10 @@ class _SegmentSoftmax(torch.autograd.Function):
         mean = grad.new_zeros(ctx.rows.starts.shape[0] - 1)
         mean.index_add_(0, index, grad * weights)
         change = grad - mean.index_select(0, index)
-        return change * weights, change * shares if ctx.has_multiplier else None, None
+        if not ctx.has_multiplier:
+            return change * weights, None, None
+        most = torch.finfo(shares.dtype).max
+        return change * weights, (change * shares).clamp_(-most, most), None
 
 
 class _WeightedSum(torch.autograd.Function):

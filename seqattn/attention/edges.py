@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from seqattn.attention.blocks import HeadRows, score_rows
+from seqattn.attention.reference import keep_finite
 from seqattn.packing import Packing
 
 
@@ -40,8 +41,10 @@ class EdgeList:
             edge_index: (2, E).
 
         Raises:
-            ValueError: if an edge comes twice (looked for on a CPU only).
+            ValueError: if `edge_index` is not int64, or an edge names no position, leaves its
+                sequence or comes twice (these three are looked for on a CPU only).
         """
+        _check_index(edge_index, packing)
         source, target = edge_index
         count = source.shape[0]
         if self_loops:
@@ -69,7 +72,9 @@ class EdgeList:
         if self.added:
             added = weight.new_full((self.added, *weight.shape[1:]), loop)
             weight = torch.cat([weight, added])
-        return weight[None].expand(heads, -1) if weight.dim() == 1 else weight.T
+        if weight.dim() == 2:
+            return weight.T
+        return keep_finite(weight).expand(heads, -1)  # whose gradient is the sum over the heads
 
     @cached_property
     def by_source(self) -> Tensor:
@@ -308,6 +313,34 @@ def _missing_loops(source: Tensor, target: Tensor, total: int) -> Tensor:
     lacks = torch.ones(total, dtype=torch.bool, device=source.device)
     lacks.index_fill_(0, target.masked_select(source == target), False)
     return lacks.nonzero().flatten()
+
+
+def _check_index(index: Tensor, packing: Packing) -> None:
+    """Check that edges join positions of one sequence; their values on a CPU only.
+
+    Raises:
+        ValueError: if they do not.
+    """
+    if index.dtype != torch.int64:
+        raise ValueError(f"edge_index must be int64, got {index.dtype}")
+    if index.device.type != "cpu" or not index.numel():
+        return
+    numbers = index.numpy()  # whose extrema are several times faster than torch's
+    least, most = int(numbers.min()), int(numbers.max())
+    if least < 0 or most >= packing.total:
+        raise ValueError(
+            f"edge_index must name positions in 0 … {packing.total - 1}, got {least} … {most}"
+        )
+    if len(packing) == 1:
+        return
+    source, target = (packing.sequence_ids.index_select(0, side) for side in index)
+    if not torch.equal(source, target):
+        edge = int((source != target).nonzero()[0])
+        raise ValueError(
+            "edge_index must join positions of one sequence, "
+            f"got edge {edge} from {int(index[0, edge])} to {int(index[1, edge])}, "
+            f"in sequences {int(source[edge])} and {int(target[edge])}"
+        )
 
 
 def _is_rising(ranks: Tensor) -> bool:

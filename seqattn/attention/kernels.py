@@ -13,7 +13,7 @@ from seqattn.attention.masks import EdgeTerms
 from seqattn.attention.padded import padded_aggregate, padded_attention
 from seqattn.attention.patterns import Pattern, Window
 from seqattn.attention.varlen import varlen_attention, why_not_varlen
-from seqattn.attention.window import window_attention
+from seqattn.attention.window import WindowPlan, window_attention
 from seqattn.packing import Packing
 
 KernelName = Literal["auto", "padded", "window", "edge_list", "varlen"]
@@ -24,7 +24,7 @@ KernelName = Literal["auto", "padded", "window", "edge_list", "varlen"]
 _DENSE_PER_EDGE = 1.3
 _DENSE_PER_EDGE_BY_HAND = 5.0
 _DENSE_ENTRIES = 2**26
-# The blocks of a window pay from this many times its width.
+# The blocks of a window pay from this many times its width, if they hold fewer scores.
 _WINDOW_FROM = 2
 
 
@@ -151,10 +151,20 @@ def choose_kernel(
         return "edge_list" if is_sparse else "padded"
     if why_not_varlen(query, value, scoring.pattern, is_plain=scoring.is_plain) is None:
         return "varlen"
-    if isinstance(scoring.pattern, Window):
-        span = max(scoring.pattern.left + scoring.pattern.right, 1)
-        return "window" if packing.max_length > _WINDOW_FROM * span else "padded"
+    if isinstance(scoring.pattern, Window) and _is_narrow(packing, scoring.pattern):
+        return "window"
     return "padded"
+
+
+def _is_narrow(packing: Packing, window: Window) -> bool:
+    if packing.max_length <= _WINDOW_FROM * max(window.left + window.right, 1):
+        return False
+    return WindowPlan.of(packing, window).scores < _padded_scores(packing)
+
+
+def _padded_scores(packing: Packing) -> int:
+    """Return how many scores of each head the padded kernel computes."""
+    return sum(group.size * group.length**2 for group in packing.groups)
 
 
 def _is_sparse(packing: Packing, scoring: Scoring) -> bool:
@@ -162,8 +172,7 @@ def _is_sparse(packing: Packing, scoring: Scoring) -> bool:
     assert terms is not None
     by_hand = scoring.score_vector is None and terms.multiplier is None
     limit = (_DENSE_PER_EDGE_BY_HAND if by_hand else _DENSE_PER_EDGE) * len(terms.edges)
-    entries = sum(group.size * group.length**2 for group in packing.groups)
-    return entries > min(limit, _DENSE_ENTRIES)
+    return _padded_scores(packing) > min(limit, _DENSE_ENTRIES)
 
 
 def _why_not(kernel: KernelName, query: Tensor, value: Tensor, scoring: Scoring) -> str | None:

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.autograd import forward_ad
 
 # Below so many multiplications, preparing the product costs what it saves (measured).
 _MULTIPLICATIONS = 2**22
@@ -30,7 +31,12 @@ class Linear(nn.Linear):
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """Return ``x weight^T + bias``, differentiable as often as wanted.
+    """Return ``x weight^T + bias``, differentiable as often as wanted by reverse mode.
+
+    Whatever oneDNN's product does not know goes to :func:`torch.nn.functional.linear`: forward-mode
+    derivatives, the transforms of ``torch.func``, ``torch.compile``, ``torch.jit.trace``, autocast,
+    sparse tensors, and shapes that torch broadcasts or refuses. Tools that look for torch's own
+    operators or layers (``FlopCounterMode``, ``quantize_dynamic``) do not see oneDNN's product.
 
     Shape:
         x (…, D); weight (D_out, D); bias (D_out,). returns: (…, D_out).
@@ -74,17 +80,36 @@ def _multiply(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
 
 def _is_for_onednn(x: Tensor, weight: Tensor, bias: Tensor | None) -> bool:
     """Return whether oneDNN computes this product, and does so faster."""
+    # First, since a compiler or tracer would stumble over the rest.
+    if torch.compiler.is_compiling() or torch._C._is_tracing():
+        return False
     return (
-        x.dim() == 2
+        x.dim() == weight.dim() == 2
+        and x.shape[0] * weight.numel() >= _MULTIPLICATIONS
+        and x.shape[1] == weight.shape[1]
         and x.dtype == weight.dtype == torch.float32
         and x.device.type == weight.device.type == "cpu"
-        and x.shape[0] * weight.numel() >= _MULTIPLICATIONS
-        and (bias is None or (bias.dtype == x.dtype and bias.is_contiguous()))
+        and x.layout == weight.layout == torch.strided
+        and (bias is None or _is_plain_bias(bias, weight))
         and _has_onednn()
         and bool(torch.backends.mkldnn.enabled)
         and not torch.is_autocast_enabled("cpu")
-        and not torch.compiler.is_compiling()
+        and not _is_transformed()
     )
+
+
+def _is_plain_bias(bias: Tensor, weight: Tensor) -> bool:
+    """Return whether there is one number per output, beside each other."""
+    return bias.shape == weight.shape[:1] and bias.dtype == weight.dtype and bias.is_contiguous()
+
+
+def _is_transformed() -> bool:
+    """Return whether a transform of ``torch.func`` or forward-mode differentiation is under way.
+
+    torch has no public question for it, and asks itself so in ``autograd.Function.apply`` and
+    ``forward_ad.make_dual``.
+    """
+    return torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0
 
 
 @cache

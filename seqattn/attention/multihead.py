@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+import math
+from collections.abc import Callable
+from typing import Literal, Self
 
 import torch
 from torch import Tensor, nn
@@ -201,18 +203,27 @@ class MultiHeadAttention(nn.Module):
         if self.score_vector is not None:
             nn.init.normal_(self.score_vector, std=self.scale)
 
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        """Keep the slopes exact when the module is moved or cast."""
+        super()._apply(fn, recurse)
+        if self.slopes is not None:
+            self.slopes = alibi_slopes(self.heads).to(self.slopes.device)
+        return self
+
 
 def require_not_negative(weight: Tensor) -> Tensor:
     """Return the weights, checked on a CPU only: a GPU would have to be waited for.
 
     Raises:
-        ValueError: if one is negative.
+        ValueError: if one is negative, infinite or not a number.
     """
-    if weight.device.type == "cpu" and weight.numel() and float(weight.detach().min()) < 0:
-        raise ValueError(
-            "edge_weight must not be negative with edge_weight='multiply' or 'replace', "
-            f"got {float(weight.detach().min())}"
-        )
+    if weight.device.type == "cpu" and weight.numel():
+        least, most = (float(bound) for bound in weight.detach().aminmax())
+        if not (least >= 0 and most < math.inf):
+            raise ValueError(
+                "edge_weight must not be negative or infinite or NaN with "
+                f"edge_weight='multiply' or 'replace', got {most if least >= 0 else least}"
+            )
     return weight
 
 

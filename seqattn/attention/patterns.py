@@ -74,11 +74,14 @@ class Window(Pattern):
         right: positions after; 0 makes the window causal.
 
     Raises:
+        TypeError: if one is not a whole number.
         ValueError: if one is negative.
     """
 
     def __init__(self, left: int, right: int) -> None:
         for name, width in (("left", left), ("right", right)):
+            if isinstance(width, bool) or not isinstance(width, int):
+                raise TypeError(f"{name} of a Window must be a whole number, got {width!r}")
             if width < 0:
                 raise ValueError(f"{name} of a Window must not be negative, got {width}")
         self.left = left

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Literal
+import math
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -71,18 +72,48 @@ def aggregate(value: Tensor, weights: Tensor) -> Tensor:
 def masked_softmax(scores: Tensor, visible: Tensor, multiplier: Tensor | None = None) -> Tensor:
     """Return the softmax over the visible keys; rows without any are zero, gradients included.
 
+    A key whose multiplier is zero takes no part, however high its score.
+
     Shape:
         scores, visible, returns: (…, L, M). multiplier broadcasts to it.
     """
+    if not scores.shape[-1]:
+        return scores
     scores = scores.masked_fill(~visible, -torch.inf)
-    highest = scores.detach().amax(-1, keepdim=True) if scores.shape[-1] else scores
-    highest = highest.masked_fill(highest == -torch.inf, 0.0)
-    shares = (scores - highest).exp() if scores.shape[-1] else scores
-    if multiplier is not None:
-        shares = shares * multiplier
+    counted = scores if multiplier is None else scores.masked_fill(multiplier == 0, -torch.inf)
+    highest = counted.detach().amax(-1, keepdim=True)
+    shares = scores - highest.masked_fill(highest == -torch.inf, 0.0)
+    if multiplier is None:
+        shares = shares.exp()
+    else:
+        shares = shares.clamp(max=largest_exponent(scores.dtype)).exp() * keep_finite(multiplier)
     total = shares.sum(-1, keepdim=True)
     empty = total == 0
     return (shares / total.masked_fill(empty, 1.0)).masked_fill(empty, 0.0)
+
+
+def largest_exponent(dtype: torch.dtype) -> float:
+    """Return a number whose exponential is finite in this type, and nearly the largest."""
+    return 0.99 * math.log(torch.finfo(dtype).max)
+
+
+def keep_finite(x: Tensor) -> Tensor:
+    """Return x itself; its gradient, where too large for its type, is the largest number."""
+    out: Tensor = _KeepFinite.apply(x)
+    return out
+
+
+class _KeepFinite(torch.autograd.Function):
+    """Nothing forward, a limit backward."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        return x.view_as(x)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Tensor:
+        most = torch.finfo(grad.dtype).max
+        return grad.clamp(-most, most)
 
 
 def _score(

@@ -4,16 +4,56 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from seqattn.attention.padded import padded_attention
 from seqattn.attention.patterns import Window
 from seqattn.attention.reference import attend
 from seqattn.packing import Packing
 
 # Blocks shorter than this spend more on overhead than they save on halo.
 _MIN_BLOCK = 16
+# Sequences of at most one block are padded to it, and go to the padded kernel where that takes
+# more scores of a head than this and than the blocks of the others.
+_SPARE_SCORES = 2**16
+
+
+@dataclass(frozen=True)
+class WindowPlan:
+    """How the kernel computes a batch, in numbers on the host.
+
+    Args:
+        window: the pattern, cut to what the longest sequence has.
+        size: positions of a block, C.
+        pads_short: whether sequences of at most C positions are left to the padded kernel.
+        scores: how many scores of each head are computed.
+    """
+
+    window: Window
+    size: int
+    pads_short: bool
+    scores: int
+
+    @classmethod
+    def of(cls, packing: Packing, window: Window) -> WindowPlan:
+        """Return the plan of a batch, made once."""
+        key = ("window_plan", window.left, window.right)
+        return packing.once(key, lambda: cls._make(packing, window))
+
+    @classmethod
+    def _make(cls, packing: Packing, window: Window) -> WindowPlan:
+        window = _cut(window, packing.max_length)
+        size = max(window.left, window.right, _MIN_BLOCK)
+        lengths = np.array(packing.lengths, dtype=np.int64)
+        is_short = lengths <= size
+        blocks = (lengths + size - 1) // size * (size * (window.left + size + window.right))
+        short, long = int(blocks[is_short].sum()), int(blocks[~is_short].sum())
+        pads_short = short > max(long, _SPARE_SCORES)
+        own = int((lengths[is_short] ** 2).sum()) if pads_short else short
+        return cls(window, size, pads_short, own + long)
 
 
 @dataclass(frozen=True)
@@ -34,9 +74,8 @@ class BlockLayout:
     size: int
 
     @classmethod
-    def make(cls, packing: Packing, window: Window) -> BlockLayout:
-        """Cut every sequence into blocks, on the host."""
-        size = max(window.left, window.right, _MIN_BLOCK)
+    def make(cls, packing: Packing, window: Window, size: int) -> BlockLayout:
+        """Cut every sequence into blocks of `size` positions, on the host."""
         lengths = torch.tensor(packing.lengths, dtype=torch.int64)
         counts = (lengths + size - 1) // size
         owner = torch.arange(len(lengths)).repeat_interleave(counts)  # (n,)
@@ -59,6 +98,42 @@ class BlockLayout:
         return cls(rows.flatten().to(device), packed.to(device), visible.to(device), size)
 
 
+@dataclass(frozen=True)
+class Parts:
+    """The sequences of at most one block, and the others, packed apart.
+
+    Args:
+        short: layout of those of at most one block.
+        long: layout of the others.
+        short_rows: positions of the former. Shape: (T_short,) int64.
+        long_rows: positions of the latter. Shape: (T_long,) int64.
+        places: where each position lies once the short ones precede the long. Shape: (T,) int64.
+    """
+
+    short: Packing
+    long: Packing
+    short_rows: Tensor
+    long_rows: Tensor
+    places: Tensor
+
+    @classmethod
+    def make(cls, packing: Packing, size: int) -> Parts:
+        """Part the sequences of at most `size` positions from the others, on the host."""
+        lengths = np.array(packing.lengths, dtype=np.int64)
+        is_short = lengths <= size
+        of_short = is_short.repeat(lengths)
+        numbers = [mask.nonzero()[0] for mask in (of_short, ~of_short)]
+        places = np.empty(packing.total, dtype=np.int64)
+        places[np.concatenate(numbers)] = np.arange(packing.total)
+        device = packing.offsets.device
+        short_rows, long_rows = (torch.from_numpy(part).to(device) for part in numbers)
+        short, long = (
+            _pack_part(packing, lengths[mask].tolist(), rows)
+            for mask, rows in ((is_short, short_rows), (~is_short, long_rows))
+        )
+        return cls(short, long, short_rows, long_rows, torch.from_numpy(places).to(device))
+
+
 def window_attention(
     query: Tensor,
     key: Tensor,
@@ -75,6 +150,7 @@ def window_attention(
 
     Queries in blocks of C positions, C the wider side of the window, read their own block and
     the neighbouring slots that the window reaches (Beltagy et al. 2020, Longformer, section 3.1).
+    Many sequences shorter than C are left to the padded kernel.
 
     Shape:
         query, key (T, H, K); value (T, H, K_value); slopes (H,); score_vector (H, K).
@@ -82,8 +158,47 @@ def window_attention(
     """
     if packing.total == 0:
         return value * query.sum(-1, keepdim=True) * key.sum(-1, keepdim=True)
+    plan = WindowPlan.of(packing, pattern)
+    if not plan.pads_short:
+        return _attend_blocks(
+            query, key, value, packing, plan, scale, slopes, score_vector, dropout
+        )
+    parts = packing.once(("window_parts", plan.size), lambda: Parts.make(packing, plan.size))
+    q, k, v = (x.index_select(0, parts.short_rows) for x in (query, key, value))
+    out = padded_attention(
+        q,
+        k,
+        v,
+        parts.short,
+        pattern=plan.window,
+        scale=scale,
+        slopes=slopes,
+        score_vector=score_vector,
+        dropout=dropout,
+    )
+    if parts.long.total:
+        q, k, v = (x.index_select(0, parts.long_rows) for x in (query, key, value))
+        rest = _attend_blocks(q, k, v, parts.long, plan, scale, slopes, score_vector, dropout)
+        out = torch.cat([out, rest])
+    return out.index_select(0, parts.places)
+
+
+def _attend_blocks(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    packing: Packing,
+    plan: WindowPlan,
+    scale: float,
+    slopes: Tensor | None,
+    score_vector: Tensor | None,
+    dropout: float,
+) -> Tensor:
+    """Return the same with every sequence cut into blocks."""
+    pattern, size = plan.window, plan.size
     layout = packing.once(
-        ("blocks", pattern.left, pattern.right), lambda: BlockLayout.make(packing, pattern)
+        ("blocks", pattern.left, pattern.right, size),
+        lambda: BlockLayout.make(packing, pattern, size),
     )
     blocks = _to_blocks(query, layout)  # (n, H, C, K)
     keys, values = (_with_neighbours(_to_blocks(x, layout), pattern) for x in (key, value))
@@ -113,6 +228,19 @@ def _attend(
             scores = scores + bias
         weights = scores.masked_fill_(~mask, -torch.inf).softmax(-1)
     return (F.dropout(weights, dropout) if dropout else weights) @ value
+
+
+def _cut(window: Window, length: int) -> Window:
+    """Return the window without what no sequence of at most this length has."""
+    most = max(length - 1, 0)
+    return Window(min(window.left, most), min(window.right, most))
+
+
+def _pack_part(packing: Packing, lengths: list[int], rows: Tensor) -> Packing:
+    part = Packing.from_lengths(lengths).to(rows.device)
+    if packing.in_order:
+        return part
+    return part.with_positions(packing.positions.index_select(0, rows))
 
 
 def _to_blocks(x: Tensor, layout: BlockLayout) -> Tensor:

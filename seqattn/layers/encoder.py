@@ -24,6 +24,7 @@ from seqattn.layers.slots import (
     NormPlace,
     PositionName,
     ScoreName,
+    require_attention_for,
 )
 from seqattn.layers.stack import LayerStack
 from seqattn.packing import Packing
@@ -135,6 +136,7 @@ class Encoder(LayerStack):
             attention_dropout=attention_dropout,
             kernel=kernel,
         )
+        require_attention_for(kernel, self.slots)
 
     @overload
     def forward(
@@ -190,12 +192,15 @@ class Encoder(LayerStack):
             positions (T,). returns: (T, D), or depth + 1 of them.
 
         Raises:
-            ValueError: if x is not (T, D), a sequence is longer than the learned table, or the
-                edges do not fit each other or a layer's `edge_weight`.
+            ValueError: if x is not (T, D), `offsets` do not end at T, a sequence is longer than
+                the learned table, or the edges do not fit each other, their sequences or a
+                layer's `edge_weight`.
         """
         if x.dim() != 2 or x.shape[1] != self.dim:
             raise ValueError(f"x must have shape (T, D = {self.dim}), got {tuple(x.shape)}")
         packing = Packing.from_offsets(offsets) if packing is None else packing
+        if packing.total != len(x):
+            raise ValueError(f"offsets must end at T = {len(x)}, got {packing.total}")
         if positions is not None:
             packing = packing.with_positions(positions)
         layout = self._layout(packing, x, edge_index, edge_weight)

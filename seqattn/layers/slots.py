@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
@@ -109,6 +109,17 @@ def slots_per_layer(
         if reason is not None:
             raise ValueError(f"{reason} (layer {index})")
     return layers
+
+
+def require_attention_for(kernel: KernelName, layers: Sequence[LayerSlots]) -> None:
+    """Check that a kernel named has something to compute.
+
+    Raises:
+        ValueError: if no layer attends.
+    """
+    if kernel != "auto" and not any(layer.attends for layer in layers):
+        mixers = ", ".join(sorted({repr(layer.mixer) for layer in layers}))
+        raise ValueError(f"kernel={kernel!r} needs a layer with attention, got mixer={mixers}")
 
 
 def refuse(layer: LayerSlots, kernel: KernelName = "auto") -> str | None:

@@ -79,3 +79,31 @@ def test_duplicate_edges_are_refused(index):
     index = torch.tensor(index)
     with pytest.raises(ValueError, match="edge_index must hold every directed edge once"):
         EdgeList.from_index(index, PACKING, self_loops=True)
+
+
+@pytest.mark.parametrize(
+    ("index", "sentence"),
+    [
+        (torch.tensor([[0], [1]], dtype=torch.int32), "edge_index must be int64, got torch.int32"),
+        (torch.tensor([[0.0], [1.0]]), "edge_index must be int64, got torch.float32"),
+        (torch.tensor([[0], [5]]), r"must name positions in 0 … 4, got 0 … 5"),
+        (torch.tensor([[-1], [1]]), r"must name positions in 0 … 4, got -1 … 1"),
+        (
+            torch.tensor([[0, 1], [1, 3]]),
+            "must join positions of one sequence, got edge 1 from 1 to 3, in sequences 0 and 1",
+        ),
+    ],
+)
+def test_edges_that_name_no_pair_of_a_sequence_are_refused(index, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        EdgeList.from_index(index, PACKING, self_loops=False)
+
+
+def test_spread_keeps_the_gradient_of_a_weight_finite_when_that_of_each_head_is():
+    edges = EdgeList.from_index(INDEX, PACKING, self_loops=False)
+    weight = torch.ones(3, requires_grad=True)
+    most = torch.finfo(torch.float32).max
+
+    edges.spread(weight, 2, loop=1.0).backward(torch.tensor([[most, 1.0, -most]] * 2))
+
+    assert weight.grad.tolist() == [most, 2.0, -most]

@@ -52,6 +52,14 @@ def test_blocks_are_chosen_when_the_sequence_is_much_longer_than_the_window():
     assert choose(Window(40, 40), [100]) == "padded"
 
 
+def test_blocks_are_not_chosen_when_they_hold_more_scores_than_the_padded_matrices():
+    # 3 blocks of 512 x 1024 against one matrix of 1100 x 1100; then 8 against 4096 x 4096.
+    assert choose(Window(512, 0), [1100, *[5] * 100]) == "padded"
+    assert choose(Window(512, 0), [4096, *[5] * 100]) == "window"
+    # Short blocks: 2 of 16 x 17 against 20 x 20.
+    assert choose(Window(1, 0), [20]) == "padded"
+
+
 def test_edge_lists_are_chosen_when_the_graph_is_sparse():
     assert choose(Edges(), [60], terms=terms_of([60], 0.03)) == "edge_list"
     assert choose(Edges(), [60], terms=terms_of([60], 0.9)) == "padded"
@@ -141,6 +149,11 @@ def test_window_size_is_the_kernels_name_of_a_pattern():
 def test_a_kernel_that_cannot_is_refused(kernel, pattern, sentence):
     with pytest.raises(ValueError, match=sentence):
         choose(pattern, [9], kernel=kernel)
+
+
+def test_varlen_named_refuses_to_drop_attention_weights():
+    with pytest.raises(ValueError, match="plain dot score only, got a bias, edges, dropout"):
+        choose(Full(), [9], query=fake(), kernel="varlen", dropout=0.1)
 
 
 def test_window_kernel_refuses_edges():

@@ -2,11 +2,14 @@ from __future__ import annotations
 
 import copy
 import pickle
+import re
+from collections.abc import Callable
 
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.autograd import forward_ad
 
 from seqattn.attention import linear as module
 from seqattn.attention.linear import Linear, linear
@@ -142,3 +145,106 @@ def test_the_layer_is_torchs_in_weights_and_state(library: str) -> None:
     x = draw(LARGE)[0]
     for layer in (ours, copy.deepcopy(ours), pickle.loads(pickle.dumps(ours))):
         torch.testing.assert_close(layer(x), theirs(x), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("shape", [(), (1,), (1, 300), (100, 300)], ids=str)
+def test_a_bias_of_another_shape_is_spread_or_refused_as_by_torch(
+    library: str, shape: tuple[int, ...]
+) -> None:
+    x, weight, _ = draw(LARGE)
+    bias = torch.full(shape, 3.0)
+    try:
+        expected = F.linear(x, weight, bias)
+    except RuntimeError as refusal:
+        with pytest.raises(RuntimeError, match=re.escape(str(refusal))):
+            linear(x, weight, bias)
+    else:
+        assert torch.equal(linear(x, weight, bias), expected)
+
+
+@pytest.mark.parametrize("shape", [(300, 199), (201,), (200,)], ids=str)
+def test_a_weight_of_another_shape_is_read_or_refused_as_by_torch(
+    library: str, shape: tuple[int, ...]
+) -> None:
+    x, weight = torch.ones(30_000, 200), torch.ones(shape)
+    try:
+        expected = F.linear(x, weight)
+    except RuntimeError as refusal:
+        with pytest.raises(RuntimeError, match=re.escape(str(refusal))):
+            linear(x, weight)
+    else:
+        assert torch.equal(linear(x, weight), expected)
+
+
+def of_one_number(
+    function: Callable[..., Tensor], x: Tensor, weight: Tensor
+) -> Callable[[Tensor], Tensor]:
+    """Return a loss of one factor of the weight."""
+    return lambda scale: function(x, weight * scale).square().mean()
+
+
+@pytest.mark.parametrize("name", ["grad", "jacrev", "jacfwd", "hessian"])
+@pytest.mark.filterwarnings("ignore:.*torch.jit.script:FutureWarning")  # torch's, of jacfwd
+def test_transforms_of_torch_func_pass_through(library: str, name: str) -> None:
+    x, weight, _ = draw(LARGE)
+    transform = getattr(torch.func, name)
+
+    found, expected = (
+        transform(of_one_number(function, x, weight))(torch.tensor(2.0))
+        for function in (linear, F.linear)
+    )
+
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=0)
+
+
+def test_jvp_and_vmap_pass_through(library: str) -> None:
+    x, weight, bias = draw(LARGE)
+    weights = torch.stack([weight, -weight])
+
+    _, tangent = torch.func.jvp(lambda x: linear(x, weight, bias), (x,), (x,))
+    many = torch.func.vmap(lambda weight: linear(x, weight, bias))(weights)
+
+    torch.testing.assert_close(tangent, F.linear(x, weight), rtol=1e-5, atol=1e-4)
+    expected = torch.stack([F.linear(x, w, bias) for w in weights])
+    torch.testing.assert_close(many, expected, rtol=1e-5, atol=1e-4)
+
+
+@pytest.mark.parametrize("with_gradients", [True, False])
+def test_a_tangent_is_carried_with_and_without_gradients(
+    library: str, with_gradients: bool
+) -> None:
+    x, weight, _ = draw(LARGE)
+    with torch.set_grad_enabled(with_gradients), forward_ad.dual_level():
+        out = forward_ad.unpack_dual(linear(forward_ad.make_dual(x, 2 * x), weight))
+
+    assert out.tangent is not None
+    torch.testing.assert_close(out.tangent, 2 * out.primal, rtol=1e-5, atol=1e-4)
+
+
+def test_the_layer_compiles_without_a_break_before_anything_was_asked() -> None:
+    torch._dynamo.reset()
+    module._has_onednn.cache_clear()
+    layer, x = Linear(200, 300), draw(LARGE)[0]
+
+    compiled = torch.compile(layer, backend="eager", fullgraph=True)
+
+    torch.testing.assert_close(compiled(x), F.linear(x, layer.weight, layer.bias))
+
+
+def test_sparse_inputs_are_left_to_torch(library: str) -> None:
+    x, weight, _ = draw(LARGE)
+
+    found = linear(x.to_sparse(), weight)
+
+    assert torch.equal(found.to_dense(), F.linear(x.to_sparse(), weight).to_dense())
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit.trace:FutureWarning")
+@pytest.mark.filterwarnings("error::torch.jit.TracerWarning")
+def test_a_trace_holds_torchs_own_product(library: str) -> None:
+    layer, x = Linear(200, 300), draw(LARGE)[0]
+
+    traced = torch.jit.trace(layer, (x,))
+
+    assert "aten::linear" in str(traced.inlined_graph)
+    torch.testing.assert_close(traced(x[:7]), F.linear(x[:7], layer.weight, layer.bias))

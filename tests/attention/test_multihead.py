@@ -68,6 +68,19 @@ def test_alibi_slopes_are_the_published_geometric_sequence():
     assert alibi_slopes(8).tolist() == [2.0**-k for k in range(1, 9)]
 
 
+def test_slopes_are_exact_after_a_cast_there_and_back():
+    attention = MultiHeadAttention(6, 3, pattern=Full(), position="alibi")
+    attention = attention.bfloat16().float()
+    torch.testing.assert_close(attention.slopes, alibi_slopes(3), rtol=0, atol=0)
+
+
+def test_slopes_are_there_when_a_model_leaves_the_meta_device():
+    with torch.device("meta"):
+        attention = MultiHeadAttention(6, 3, pattern=Full(), position="alibi")
+    attention = attention.to_empty(device="cpu")
+    torch.testing.assert_close(attention.slopes, alibi_slopes(3), rtol=0, atol=0)
+
+
 def test_rotary_refuses_an_odd_head_dim():
     with pytest.raises(ValueError, match="head_dim must be even with rotary positions, got 3"):
         MultiHeadAttention(6, 2, pattern=Causal(), position="rotary")

@@ -1,7 +1,7 @@
 import pytest
 import torch
-from hypothesis import given, settings
-from packed_oracle import LENGTHS, assert_same_function, packed_reference, random_heads
+from hypothesis import example, given, settings
+from packed_oracle import HEADS, LENGTHS, assert_same_function, packed_reference, random_heads
 
 from seqattn.attention.multihead import alibi_slopes
 from seqattn.attention.padded import padded_attention
@@ -14,17 +14,18 @@ PATTERNS = [Full(), Causal(), Window(2, 1), Window(3, 0), Window(0, 0)]
 @pytest.mark.parametrize("pattern", PATTERNS, ids=lambda p: type(p).__name__)
 @pytest.mark.parametrize("with_alibi", [False, True])
 @settings(max_examples=8, deadline=None)
-@given(lengths=LENGTHS)
-def test_padded_attention_equals_the_reference(pattern, with_alibi, lengths):
-    heads = random_heads(lengths)
-    slopes = alibi_slopes(2).double() if with_alibi else None
+@given(lengths=LENGTHS, heads=HEADS)
+@example(lengths=[], heads=2)
+def test_padded_attention_equals_the_reference(pattern, with_alibi, lengths, heads):
+    slopes = alibi_slopes(heads).double() if with_alibi else None
+    parts = random_heads(lengths, heads)
 
     out = padded_attention(
-        *heads, Packing.from_lengths(lengths), pattern=pattern, scale=0.5, slopes=slopes
+        *parts, Packing.from_lengths(lengths), pattern=pattern, scale=0.5, slopes=slopes
     )
 
     assert_same_function(
-        out, packed_reference(*heads, lengths, pattern=pattern, slopes=slopes), heads
+        out, packed_reference(*parts, lengths, pattern=pattern, slopes=slopes), parts
     )
 
 

@@ -2,9 +2,10 @@
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from packed_oracle import (
+    HEADS,
     LENGTHS,
     assert_same_function,
     packed_reference,
@@ -18,6 +19,7 @@ from seqattn.attention.edge_list import (
     normalize_by_target,
 )
 from seqattn.attention.edges import EdgeList
+from seqattn.attention.kernels import Scoring, run_aggregate, run_attention
 from seqattn.attention.masks import EdgeTerms
 from seqattn.attention.multihead import alibi_slopes
 from seqattn.attention.padded import padded_aggregate, padded_attention
@@ -27,18 +29,24 @@ from seqattn.packing import Packing
 
 @pytest.mark.parametrize("pattern", [Edges(True), Edges(False)], ids=["loops", "no-loops"])
 @pytest.mark.parametrize("score", ["dot", "additive"])
-@pytest.mark.parametrize("term", ["none", "bias", "multiplier", "alibi"])
+@pytest.mark.parametrize(
+    "term", ["none", "bias", "multiplier", "alibi", "alibi bias", "alibi multiplier"]
+)
 @settings(max_examples=4, deadline=None)
-@given(lengths=LENGTHS, density=st.sampled_from([0.0, 0.2, 1.0]))
-def test_padded_attention_with_edges_equals_the_reference(pattern, score, term, lengths, density):
-    query, key, value = random_heads(lengths)
+@given(lengths=LENGTHS, heads=HEADS, density=st.sampled_from([0.0, 0.2, 1.0]))
+@example(lengths=[], heads=2, density=0.0)
+def test_padded_attention_with_edges_equals_the_reference(
+    pattern, score, term, lengths, heads, density
+):
+    query, key, value = random_heads(lengths, heads)
     index = random_edges(lengths, density)
     packing = Packing.from_lengths(lengths)
     edges = EdgeList.from_index(index, packing, self_loops=pattern.self_loops)
-    weight = torch.rand(index.shape[1], 2, dtype=torch.float64).round(decimals=1).requires_grad_()
-    vector = torch.randn(2, 4, dtype=torch.float64, requires_grad=True)
+    weight = torch.rand(index.shape[1], heads, dtype=torch.float64).round(decimals=1)
+    weight.requires_grad_()
+    vector = torch.randn(heads, 4, dtype=torch.float64, requires_grad=True)
     own_vector = vector if score == "additive" else None
-    slopes = alibi_slopes(2).double() if term == "alibi" else None
+    slopes = alibi_slopes(heads).double() if "alibi" in term else None
 
     out = padded_attention(
         query,
@@ -52,8 +60,8 @@ def test_padded_attention_with_edges_equals_the_reference(pattern, score, term, 
         terms=EdgeTerms(
             edges,
             True,
-            bias=edges.spread(weight, 2, loop=0.0) if term == "bias" else None,
-            multiplier=edges.spread(weight, 2, loop=1.0) if term == "multiplier" else None,
+            bias=edges.spread(weight, heads, loop=0.0) if "bias" in term else None,
+            multiplier=edges.spread(weight, heads, loop=1.0) if "multiplier" in term else None,
         ),
     )
 
@@ -66,8 +74,8 @@ def test_padded_attention_with_edges_equals_the_reference(pattern, score, term, 
         slopes=slopes,
         score_vector=own_vector,
         edge_index=index,
-        edge_bias=weight if term == "bias" else None,
-        edge_multiplier=weight if term == "multiplier" else None,
+        edge_bias=weight if "bias" in term else None,
+        edge_multiplier=weight if "multiplier" in term else None,
     )
     assert_same_function(out, expected, (query, key, value, weight, vector))
 
@@ -76,17 +84,22 @@ def test_padded_attention_with_edges_equals_the_reference(pattern, score, term, 
     "pattern", [Full(), Causal(), Window(2, 1)], ids=lambda p: type(p).__name__
 )
 @pytest.mark.parametrize("score", ["dot", "additive"])
-@settings(max_examples=5, deadline=None)
-@given(lengths=LENGTHS)
-def test_edge_bias_under_a_pattern_of_distance_equals_the_reference(pattern, score, lengths):
-    query, key, value = random_heads(lengths)
+@pytest.mark.parametrize("with_alibi", [False, True])
+@settings(max_examples=4, deadline=None)
+@given(lengths=LENGTHS, heads=HEADS)
+@example(lengths=[], heads=2)
+def test_edge_bias_under_a_pattern_of_distance_equals_the_reference(
+    pattern, score, with_alibi, lengths, heads
+):
+    query, key, value = random_heads(lengths, heads)
     index = random_edges(lengths, 0.3)
     packing = Packing.from_lengths(lengths)
     edges = EdgeList.from_index(index, packing, self_loops=False)
     weight = torch.randn(index.shape[1], dtype=torch.float64, requires_grad=True)
-    vector = torch.randn(2, 4, dtype=torch.float64, requires_grad=True)
+    vector = torch.randn(heads, 4, dtype=torch.float64, requires_grad=True)
     own_vector = vector if score == "additive" else None
-    bias = edges.spread(weight, 2, loop=0.0)
+    slopes = alibi_slopes(heads).double() if with_alibi else None
+    bias = edges.spread(weight, heads, loop=0.0)
 
     out = padded_attention(
         query,
@@ -95,6 +108,7 @@ def test_edge_bias_under_a_pattern_of_distance_equals_the_reference(pattern, sco
         packing,
         pattern=pattern,
         scale=0.5,
+        slopes=slopes,
         score_vector=own_vector,
         terms=EdgeTerms(edges, False, bias=bias),
     )
@@ -105,6 +119,7 @@ def test_edge_bias_under_a_pattern_of_distance_equals_the_reference(pattern, sco
         value,
         lengths,
         pattern=pattern,
+        slopes=slopes,
         score_vector=own_vector,
         edge_index=index,
         edge_bias=weight[:, None],
@@ -113,17 +128,23 @@ def test_edge_bias_under_a_pattern_of_distance_equals_the_reference(pattern, sco
 
 
 @settings(max_examples=8, deadline=None)
-@given(lengths=LENGTHS, density=st.sampled_from([0.0, 0.3, 1.0]), self_loops=st.booleans())
-def test_both_aggregates_equal_the_weighted_sum(lengths, density, self_loops):
-    _, _, value = random_heads(lengths)
+@given(
+    lengths=LENGTHS,
+    heads=HEADS,
+    density=st.sampled_from([0.0, 0.3, 1.0]),
+    self_loops=st.booleans(),
+)
+@example(lengths=[], heads=2, density=0.0, self_loops=True)
+def test_both_aggregates_equal_the_weighted_sum(lengths, heads, density, self_loops):
+    _, _, value = random_heads(lengths, heads)
     index = random_edges(lengths, density)
     edges = EdgeList.from_index(index, Packing.from_lengths(lengths), self_loops=self_loops)
-    weights = torch.rand(2, len(edges), dtype=torch.float64, requires_grad=True)
+    weights = torch.rand(heads, len(edges), dtype=torch.float64, requires_grad=True)
     total = sum(lengths)
-    entries = (torch.arange(2)[:, None], edges.target, edges.source)
+    entries = (torch.arange(heads)[:, None], edges.target, edges.source)
 
     for kernel in (edge_list_aggregate, padded_aggregate):
-        dense = torch.zeros(2, total, total, dtype=torch.float64).index_put(entries, weights)
+        dense = torch.zeros(heads, total, total, dtype=torch.float64).index_put(entries, weights)
         expected = (dense @ value.transpose(0, 1)).transpose(0, 1)
         assert_same_function(kernel(value, weights, edges), expected, (value, weights))
 
@@ -152,20 +173,44 @@ def test_a_complete_graph_equals_full_attention():
     assert_same_function(edge_list_attention(*heads, edges, scale=0.5), full, heads)
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
-def test_a_node_that_sees_nothing_gives_zeros_and_no_gradient_in_every_kernel(dtype):
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("kernel", ["padded", "edge_list"])
+@pytest.mark.parametrize("term", ["none", "multiplier", "zero multiplier", "additive"])
+def test_a_node_that_sees_nothing_gives_zeros_and_no_gradient(dtype, kernel, term):
     packing = Packing.from_lengths([3])
     edges = EdgeList.from_index(torch.tensor([[0], [1]]), packing, self_loops=False)
-    terms = EdgeTerms(edges, True)
-    for kernel in ("padded", "edge_list"):
-        heads = [x.detach().to(dtype).requires_grad_() for x in random_heads([3])]
-        if kernel == "padded":
-            out = padded_attention(*heads, packing, pattern=Edges(False), scale=1.0, terms=terms)
-        else:
-            out = edge_list_attention(*heads, edges, scale=1.0)
-        out.sum().backward()
-        assert not out[[0, 2]].any()
-        assert out[1].all()
-        for x in heads:
-            assert torch.isfinite(x.grad).all()
-            assert not x.grad[2].any()
+    heads = [x.detach().to(dtype).requires_grad_() for x in random_heads([3])]
+    vector = torch.ones(2, 4, dtype=dtype) if term == "additive" else None
+    weight = float(term != "zero multiplier")
+    factor = torch.full((2, 1), weight, dtype=dtype) if "multiplier" in term else None
+    scoring = Scoring(
+        Edges(False), 1.0, score_vector=vector, terms=EdgeTerms(edges, True, multiplier=factor)
+    )
+
+    out = run_attention(*heads, packing, scoring, kernel)
+    out.sum().backward()
+
+    assert not out[[0, 2]].any()
+    assert out[1].all() if weight else not out[1].any()
+    for x in heads:
+        assert torch.isfinite(x.grad).all()
+        assert not x.grad[2].any()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("kernel", ["padded", "edge_list"])
+def test_a_node_that_sees_nothing_gives_zeros_and_no_gradient_when_weights_replace(dtype, kernel):
+    edges = EdgeList.from_index(
+        torch.tensor([[0, 2], [1, 0]]), Packing.from_lengths([3]), self_loops=False
+    )
+    value = random_heads([3])[2].detach().to(dtype).requires_grad_()
+    weights = torch.tensor([[1.0, 0.0], [2.0, 0.0]], dtype=dtype, requires_grad=True)
+
+    out = run_aggregate(value, normalize_by_target(weights, edges), edges, kernel)
+    out.sum().backward()
+
+    assert not out[[0, 2]].any()
+    torch.testing.assert_close(out[1], value[0])
+    assert torch.isfinite(weights.grad).all()
+    assert value.grad[0].all()
+    assert not value.grad[1:].any()

@@ -30,6 +30,14 @@ def test_window_refuses_a_negative_width(left, right, name):
         Window(left, right)
 
 
+@pytest.mark.parametrize(
+    ("left", "right", "name"), [(1.5, 2, "left"), (True, 2, "left"), (1, 2.0, "right")]
+)
+def test_window_refuses_a_width_that_is_not_a_whole_number(left, right, name):
+    with pytest.raises(TypeError, match=f"{name} of a Window must be a whole number, got "):
+        Window(left, right)
+
+
 def test_as_pattern_finds_a_pattern_by_name():
     assert isinstance(as_pattern("full"), Full)
     assert isinstance(as_pattern("causal"), Causal)

@@ -251,3 +251,11 @@ def test_an_added_sequence_changes_nothing(lengths, last):
 
     alone = encoder(x[: sum(lengths)], offsets[:-1])
     torch.testing.assert_close(out, alone, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("mixer", ["none", "attention", "convolution", "recurrent"])
+@pytest.mark.parametrize("total", [4, 6])
+def test_offsets_that_do_not_fit_x_are_refused(mixer, total):
+    encoder = make_encoder(mixer=mixer, position="none")
+    with pytest.raises(ValueError, match="offsets must end at T = 5, got"):
+        encoder(pack(5)[0], torch.tensor([0, total]))

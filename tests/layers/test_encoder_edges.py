@@ -1,5 +1,7 @@
 """The encoder on graphs."""
 
+import math
+
 import pytest
 import torch
 
@@ -145,6 +147,21 @@ def test_empty_edge_set_gives_a_finite_gradient_for_every_parameter(edge_weight,
 def test_negative_weights_are_refused(edge_weight):
     with pytest.raises(ValueError, match="edge_weight must not be negative .* got -1.0"):
         make(edge_weight)(inputs(), OFFSETS, INDEX, -torch.ones(6))
+
+
+@pytest.mark.parametrize("edge_weight", ["multiply", "replace"])
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_weights_that_are_not_finite_are_refused(edge_weight, value):
+    weight = WEIGHT.clone()
+    weight[2] = value
+    with pytest.raises(ValueError, match=f"must not be negative or infinite or NaN .* got {value}"):
+        make(edge_weight)(inputs(), OFFSETS, INDEX, weight)
+
+
+@pytest.mark.parametrize("kernel", ["padded", "edge_list"])
+def test_edges_that_leave_their_sequence_are_refused(kernel):
+    with pytest.raises(ValueError, match="edge_index must join positions of one sequence"):
+        make(kernel=kernel)(inputs(), OFFSETS, torch.tensor([[0], [5]]))
 
 
 def test_replace_needs_edges():
