@@ -123,7 +123,7 @@ def test_an_error_is_raised_when_the_race_is_unknown(capsys: pytest.CaptureFixtu
     with pytest.raises(SystemExit):
         races.main(["marathon"])
     assert (
-        "names must be of encoder, bert, decoder, window, graph, audio, memory, got 'marathon'"
+        "names must be of encoder, bert, decoder, beam, window, graph, audio, memory, got 'marathon'"
         in (capsys.readouterr().err)
     )
 
