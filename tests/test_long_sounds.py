@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
+from lightning import seed_everything
 
 from seqattn import (
     AudioClip,
@@ -39,7 +39,7 @@ def write_sound(path: Path, seconds: int) -> str:
 
 def small(make: Any, target: Any) -> Any:
     """An untrained head whose positions see half a second around them, fitted on a little noise."""
-    torch.manual_seed(0)
+    seed_everything(0, verbose=False)
     noise = np.random.default_rng(1).normal(0, 0.05, RATE).astype(np.float32)
     frontend = AudioFrontEnd(RATE, mels=8, subsampling=4, channels=2, piece_seconds=12.0)
     encoder = Encoder(8, 1, 1, mixer="convolution", position="none")
