@@ -31,8 +31,10 @@ def records(directory: Path) -> list[Any]:
     Blocks of 32,768 bytes hold chunks of checksum (4), length (2), kind (1) and data; a record is
     one chunk of kind 1, or one of kind 2, some of kind 3 and one of kind 4.
     """
+    import wandb
     from wandb.proto import wandb_internal_pb2
 
+    wandb.teardown()  # a service that earlier tests started may still hold what it is to write
     content = next(directory.glob("wandb/offline-run-*/run-*.wandb")).read_bytes()
     found, data, place = [], b"", 7
     while place + 7 <= len(content):
