@@ -57,6 +57,8 @@ def device(request: pytest.FixtureRequest) -> torch.device:
 def isolation(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
     """Start every test from the same seed, with W&B offline and in a folder of its own."""
     torch.manual_seed(0)
+    monkeypatch.setenv("PL_GLOBAL_SEED", "0")  # what a test's run sets is taken away after it
+    monkeypatch.delenv("PL_GLOBAL_SEED")
     monkeypatch.delenv("WANDB_API_KEY", raising=False)
     monkeypatch.setenv("WANDB_MODE", "offline")
     monkeypatch.setenv("WANDB_SILENT", "true")
