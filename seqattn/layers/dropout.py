@@ -75,6 +75,22 @@ class Dropout(nn.Module):
             out = _DroppedRelu.apply(x, threshold)
         return out
 
+    def gelu(self, x: Tensor) -> Tensor:
+        """Return ``dropout(gelu(x))``; keeps its derivative instead of x and a mask.
+
+        Without gradients x is overwritten.
+
+        Shape:
+            x: any. returns: the same.
+        """
+        overwrites = not torch.is_grad_enabled()
+        threshold = self._threshold(x) if self._is_active else None
+        if overwrites or threshold is None:
+            out: Tensor = self(torch.ops.aten.gelu_(x) if overwrites else F.gelu(x))
+        else:
+            out = _DroppedGelu.apply(x, threshold)
+        return out
+
     def extra_repr(self) -> str:
         """Show p."""
         return f"p={self.p}"
@@ -129,3 +145,16 @@ class _DroppedRelu(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
         (out,) = ctx.saved_tensors  # positive exactly where an element is kept and passes
         return out.sign().mul_(ctx.scale).mul_(grad), None
+
+
+class _DroppedGelu(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, threshold: int) -> Tensor:
+        factor = draw_kept(x, threshold).to(x.dtype).mul_(kept_scale(threshold))
+        ctx.save_for_backward(torch.ops.aten.gelu_backward(factor, x))
+        return F.gelu(x).mul_(factor)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+        (derivative,) = ctx.saved_tensors
+        return derivative * grad, None

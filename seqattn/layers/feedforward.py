@@ -43,13 +43,10 @@ class FeedForward(nn.Module):
 
         Without gradients it is overwritten: fresh memory costs more than the non-linearity.
         """
-        overwrites = not torch.is_grad_enabled()
         if self.kind == "relu":
             return self.dropout.relu(inner)
         if self.kind == "gelu":
-            inner = torch.ops.aten.gelu_(inner) if overwrites else F.gelu(inner)
-        else:
-            gate, inner = inner.chunk(2, dim=-1)
-            inner = F.silu(gate, inplace=overwrites) * inner
-        out: Tensor = self.dropout(inner)
+            return self.dropout.gelu(inner)
+        gate, inner = inner.chunk(2, dim=-1)
+        out: Tensor = self.dropout(F.silu(gate, inplace=not torch.is_grad_enabled()) * inner)
         return out

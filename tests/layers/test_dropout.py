@@ -1,5 +1,6 @@
 import pytest
 import torch
+import torch.nn.functional as F
 
 from seqattn.layers.dropout import Dropout
 
@@ -89,8 +90,30 @@ def test_relu_is_dropped_with_the_gradient_of_both():
     torch.testing.assert_close(grad, 2.0 * kept)
 
 
-def test_add_and_relu_drop_nothing_outside_training():
+def test_gelu_is_dropped_with_the_gradient_of_both():
+    x = torch.randn(40, 5, dtype=torch.float64, requires_grad=True)
+
+    out = Dropout(0.5).gelu(x)
+    (grad,) = torch.autograd.grad(out.sum(), x)
+
+    kept = (out != 0).double()
+    assert 0 < kept.sum() < kept.numel()
+    (slope,) = torch.autograd.grad(F.gelu(x).sum(), x)
+    torch.testing.assert_close(out, 2 * kept * F.gelu(x))
+    torch.testing.assert_close(grad, 2 * kept * slope)
+
+
+def test_gelu_overwrites_nothing_that_a_gradient_needs():
+    x = torch.randn(4, 3)
+    for dropout in (Dropout(0.5), Dropout(0.5).eval()):
+        given = x.clone().requires_grad_()
+        dropout.gelu(given)
+        assert torch.equal(given, x)
+
+
+def test_add_relu_and_gelu_drop_nothing_outside_training():
     x = torch.randn(4, 3)
     dropout = Dropout(0.5).eval()
     assert torch.equal(dropout.add(x, x), x + x)
     assert torch.equal(dropout.relu(x), x.relu())
+    assert torch.equal(dropout.gelu(x), F.gelu(x))
