@@ -108,8 +108,8 @@ class MultiHeadAttention(nn.Module):
     def start(self, size: int) -> AttentionCache:
         """Return an empty cache for B = `size` sequences."""
         weight = self.project_in.weight
-        keys = weight.new_empty(size, self.heads, 16, self.head_dim)
-        return AttentionCache(keys, weight.new_empty(size, self.heads, 16, self.value_dim))
+        keys = weight.new_empty(32, size, self.heads, self.head_dim)
+        return AttentionCache(keys, weight.new_empty(32, size, self.heads, self.value_dim))
 
     def step(self, x: Tensor, cache: AttentionCache, layout: Layout) -> Tensor:
         """Return what the next position of each sequence reads; adds it to the cache.
