@@ -3,15 +3,30 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, Self, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
 
-Table = Sequence[Mapping[str, Any]] | Mapping[str, Sequence[Any]]
-"""Rows, each with its columns by name, or columns by name."""
+LARGEST = float(np.finfo(np.float32).max)
+"""The largest number of a graph, which holds them in 32 bits."""
+
+
+class DataFrame(Protocol):
+    """A table as pandas and Polars have it."""
+
+    @property
+    def columns(self) -> Iterable[Any]:
+        """The names of its columns."""
+
+    def __getitem__(self, column: Any, /) -> Iterable[Any]:
+        """Return the values of a column."""
+
+
+Table = Sequence[Mapping[str, Any]] | Mapping[str, Sequence[Any]] | DataFrame
+"""Rows, each with its columns by name; columns by name; or a data frame."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,9 +89,14 @@ class Graph:
             directed: False gives every edge its reverse too, for tables that list each pair once.
 
         Raises:
+            TypeError: if one string is given where a list of columns is wanted.
             ValueError: if a column is missing, an id comes twice, an edge names no node, or a
-                number is none or not finite; names table, row (from 0) and column.
+                number is none or not finite in 32 bits; names table, row (from 0) and column.
         """
+        require_list("feature_columns", feature_columns)
+        require_list("category_columns", category_columns)
+        require_list("edge_attr_columns", edge_attr_columns)
+        require_list("edge_category_columns", edge_category_columns)
         node_table, edge_table = _Columns("nodes", nodes), _Columns("edges", edges)
         numbers = node_table.number_unique(id_column)
         ends = [edge_table.look_up(name, numbers) for name in (source_column, target_column)]
@@ -111,6 +131,36 @@ class Sampled(Protocol):
         """Return the graph of a draw; of None, the same one every time."""
 
 
+def from_pyg(data: Any) -> Graph:
+    """Return the graph of a PyG ``Data``: its `x`, `edge_index`, `edge_attr` and `edge_weight`.
+
+    Whole numbers in `x` and `edge_attr` are categories, floats features, each node or edge a row.
+    The edges' weight may also be called `weight`.
+
+    Raises:
+        TypeError: if it is a ``Batch`` of several.
+        ValueError: if there is no `edge_index`.
+    """
+    if hasattr(data, "to_data_list"):
+        raise TypeError(
+            f"a PyG Data must be one graph, got a batch of {data.num_graphs}: "
+            "give batch.to_data_list()"
+        )
+    if data.edge_index is None:
+        raise ValueError("edge_index of a PyG Data must be given, got None")
+    x, attr = _rows_of(data.x), _rows_of(data.edge_attr)
+    weight = data.edge_weight if data.get("edge_weight") is not None else data.get("weight")
+    return Graph(
+        num_nodes=int(data.num_nodes or 0),
+        edge_index=_to_array(data.edge_index),
+        features=None if _is_whole(x) else x,
+        categories=x if _is_whole(x) else None,
+        edge_weight=None if weight is None else _to_array(weight).reshape(-1),
+        edge_attr=None if _is_whole(attr) else attr,
+        edge_categories=attr if _is_whole(attr) else None,
+    )
+
+
 def add_reverse(
     edge_index: npt.NDArray[np.int64],
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
@@ -124,6 +174,36 @@ def add_reverse(
     return np.concatenate([edge_index, edge_index[::-1, other]], axis=1), order
 
 
+def require_list(name: str, columns: Sequence[str]) -> None:
+    """Check that columns are listed.
+
+    Raises:
+        TypeError: if they are one string.
+    """
+    if isinstance(columns, str):
+        raise TypeError(f"{name} must be a list of columns, got one string: [{columns!r}]")
+
+
+def _to_array(tensor: Any) -> npt.NDArray[Any]:
+    dense = tensor.detach().cpu().to_dense()
+    if dense.is_floating_point() and dense.dtype.itemsize < 4:  # NumPy has no bfloat16
+        dense = dense.float()
+    found: npt.NDArray[Any] = dense.numpy()
+    return found
+
+
+def _rows_of(tensor: Any) -> npt.NDArray[Any] | None:
+    """Return a tensor as an array of rows; None without."""
+    if tensor is None:
+        return None
+    values = _to_array(tensor)
+    return values.reshape(len(values), math.prod(values.shape[1:]))
+
+
+def _is_whole(values: npt.NDArray[Any] | None) -> bool:
+    return values is not None and values.dtype.kind in "iu"
+
+
 class _Columns:
     """One table by column, whichever way it was given.
 
@@ -132,7 +212,11 @@ class _Columns:
         table: the rows, or the columns.
     """
 
-    def __init__(self, name: str, table: Table) -> None:
+    table: Sequence[Mapping[str, Any]] | Mapping[str, Sequence[Any]]
+
+    def __init__(self, name: str, table: Any) -> None:
+        if hasattr(table, "columns"):
+            table = {column: list(table[column]) for column in table.columns}
         self.name = name
         self.table = table
         if isinstance(table, Mapping):
@@ -202,8 +286,9 @@ class _Columns:
             number = float(value)
         except (TypeError, ValueError):
             number = math.nan
-        if not math.isfinite(number):
+        if not abs(number) <= LARGEST:
             raise ValueError(
-                f"{column!r} of {self.name}[{row}] must be a finite number, got {value!r}"
+                f"{column!r} of {self.name}[{row}] must be a finite number in 32 bits, "
+                f"got {value!r}"
             )
         return number

@@ -97,7 +97,7 @@ def attention_maps(
         RuntimeError: if the head has no vocabulary yet.
         DataError: if a source breaks a rule; names its place in `raw`.
     """
-    chosen, numbers = choose_heads(_stack(head, where), layers, heads, cross=where == "cross")
+    chosen, numbers = choose_heads(stack_of(head, where), layers, heads, cross=where == "cross")
     if where != "encoder":
         targets = _written(head, raw, batch_tokens) if targets is None else targets
     if targets is not None and (where == "encoder" or len(targets) != len(raw)):
@@ -151,8 +151,12 @@ def choose_heads(
     return chosen, _in_range("heads", range(count) if heads is None else heads, count)
 
 
-def _stack(head: TaskHead, where: Where) -> LayerStack:
-    """Return the part of the head whose layers are looked at."""
+def stack_of(head: TaskHead, where: Where) -> LayerStack:
+    """Return the part of a head whose layers are looked at.
+
+    Raises:
+        ValueError: if there is no such part.
+    """
     require_choice("where", where, ("encoder", "decoder", "cross"))
     if where == "encoder":
         return head.encoder

@@ -3,31 +3,21 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
 from seqattn.batch import Example, SequenceBatch
+from seqattn.data.pieces import CutExample
 from seqattn.data.sampler import TokenBatchSampler
-from seqattn.errors import DataError
-from seqattn.vectorizer import Piece
 
 if TYPE_CHECKING:
     from seqattn.heads.base import TaskHead
 
 _BATCH_TOKENS = 8192
-
-
-@runtime_checkable
-class JoinsPieces(Protocol):
-    """A head that makes one prediction of those of a source's pieces."""
-
-    def join_pieces(self, pieces: Sequence[Piece], predictions: Sequence[Any]) -> Any:
-        """Return the prediction of the whole source, its pieces in the order of time."""
 
 
 def predict(
@@ -44,22 +34,25 @@ def predict(
     predicted piece by piece, where the head can join their predictions.
 
     Raises:
-        TypeError: if `raw` is one string, or a setting is none of the head's :meth:`decode`.
+        TypeError: if `raw` is one source and no list, or a setting is none of the head's
+            :meth:`decode`.
         RuntimeError: if the head has no vocabulary yet.
         DataError: if a source breaks a rule; names its place in `raw`.
     """
     settings = dict(settings or {})
     _check_settings(head, settings)
     _check_call(head, raw, batch_tokens)
-    parts = [_cut(head, source, str(index)) for index, source in enumerate(raw)]
-    examples = [example for part in parts for example in part.examples]
+    vectorizer = head.frontend.vectorizer
+    whole = [Example(source, key=str(index)) for index, source in enumerate(raw)]
+    cut = [CutExample.of(example, vectorizer, head) for example in whole]
+    examples = [example for part in cut for example in part.examples]
     predictions: list[Any] = [None] * len(examples)
     for indices, batch in _example_batches(head, examples, batch_tokens):
         found = head.predict_batch(batch, **settings)
         for index, prediction in zip(indices, found, strict=True):
             predictions[index] = prediction
     rest = iter(predictions)
-    return [part.join(head, list(islice(rest, len(part.examples)))) for part in parts]
+    return [part.join(head, list(islice(rest, len(part.examples)))) for part in cut]
 
 
 def hidden_states(
@@ -82,7 +75,9 @@ def hidden_states(
 
     Raises:
         IndexError: if there is no such layer.
+        TypeError: if `raw` is one source and no list.
     """
+    _check_call(head, raw, batch_tokens)
     states: list[Tensor] = [torch.empty(0)] * len(raw)
     for indices, batch in batches(head, raw, batch_tokens):
         for index, vectors in zip(indices, batch_states(head, batch, layers), strict=True):
@@ -118,33 +113,6 @@ def batches(
     yield from _example_batches(head, examples, batch_tokens)
 
 
-@dataclass(frozen=True)
-class _Part:
-    """What is predicted of one source: itself, or its pieces."""
-
-    examples: list[Example]
-    pieces: list[Piece] | None
-
-    def join(self, head: TaskHead, predictions: list[Any]) -> Any:
-        if self.pieces is None:
-            return predictions[0]
-        assert isinstance(head, JoinsPieces)
-        return head.join_pieces(self.pieces, predictions)
-
-
-def _cut(head: TaskHead, source: Any, key: str) -> _Part:
-    try:
-        can_join = isinstance(head, JoinsPieces)
-        pieces = head.frontend.vectorizer.pieces(source) if can_join else None
-    except DataError:
-        raise
-    except (ValueError, TypeError) as error:
-        raise DataError(str(error), key=key) from error
-    if pieces is None:
-        return _Part([Example(source, key=key)], None)
-    return _Part([Example(p.source, key=f"{key} at {p.start:g} s") for p in pieces], pieces)
-
-
 def _example_batches(
     head: TaskHead, examples: Sequence[Example], batch_tokens: int | None
 ) -> Iterator[tuple[list[int], SequenceBatch]]:
@@ -167,6 +135,10 @@ def _example_batches(
 def _check_call(head: TaskHead, raw: Sequence[Any], batch_tokens: int | None) -> None:
     if isinstance(raw, str):
         raise TypeError(f"raw must be a list of sources, got one string: [{raw[:20]!r}]")
+    if not isinstance(raw, Iterable):
+        raise TypeError(
+            f"raw must be a list of sources, got one {type(raw).__name__}: [{raw!r:.40}]"
+        )
     if not head.is_built:
         raise RuntimeError("the head must be fitted or loaded before it predicts")
     if batch_tokens is not None and batch_tokens < 1:

@@ -52,7 +52,7 @@ class SpokenDigits(Reader):
         """Yield the recordings, by name.
 
         Raises:
-            DataError: if the data is missing, or nobody of that name speaks.
+            DataError: if the data is missing, or nobody is called what `held_out` says.
         """
         if not Path(self.path).exists():
             raise DataError(f"there is no such file; the data is at {ORIGIN}", path=self.path)

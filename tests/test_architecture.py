@@ -27,6 +27,7 @@ CONTRACTS = {
     "collate",
     "sound",
     "graph",
+    "graph_checks",
 }
 LATE_ONLY = {
     "datasets",

@@ -1,8 +1,10 @@
 """Whole heads on graphs: numbering, batch-mates, odd graphs, and another process."""
 
+import math
 import os
 import subprocess
 import sys
+import warnings
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from seqattn import (
+    DataError,
     Encoder,
     Example,
     Graph,
@@ -169,13 +172,47 @@ def test_odd_graph_is_finite_and_leaves_the_others_bit_equal(name: str, kind: st
         assert torch.equal(output.logits[rows], others[rows])
 
 
-def test_negative_weights_are_refused_by_the_layer_that_cannot_read_them() -> None:
+@pytest.mark.parametrize("value", [-1.0, math.nan, math.inf])
+@pytest.mark.parametrize("kind", ["multiply", "replace"])
+def test_weight_that_a_layer_cannot_multiply_by_names_graph_and_edge(
+    kind: str, value: float
+) -> None:
+    weight = TRAINING[0].edge_weight.copy()
+    weight[2] = value
+    odd = replace(TRAINING[0], edge_weight=weight)
+    head = tagger(edge_weight=["ignore", kind])
+    rule = f"example '1': edge_weight must .*, got {value} at edge 2"
+    with pytest.raises(DataError, match=rule):
+        head.predict([TRAINING[1], odd])
+    with pytest.raises(DataError, match=rule.replace("'1'", "'odd'")):
+        head.collate([Example(TRAINING[1], key="even"), Example(odd, key="odd")])
+
+
+@pytest.mark.parametrize("kind", ["ignore", "bias"])
+def test_negative_weights_are_read_by_layers_that_do_not_multiply(kind: str) -> None:
     negative = replace(TRAINING[0], edge_weight=-TRAINING[0].edge_weight)
-    for kind in ("multiply", "replace"):
-        with pytest.raises(ValueError, match="edge_weight must not be negative"):
-            logits(tagger(edge_weight=kind), negative)
-    for kind in ("ignore", "bias"):
-        assert bool(logits(tagger(edge_weight=kind), negative).isfinite().all())
+    assert bool(logits(tagger(edge_weight=kind), negative).isfinite().all())
+
+
+@pytest.mark.parametrize("kind", ["multiply", "replace"])
+def test_edge_scores_must_be_positive_for_a_layer_that_multiplies(kind: str) -> None:
+    rule = "positive_edges must be True with edge_heads where a layer of the encoder has edge_w"
+    with pytest.raises(ValueError, match=rule):
+        TokenLabeling(GraphFrontEnd(edge_heads=2), encoder(edge_weight=kind))
+
+
+@pytest.mark.parametrize("kind", EDGE_WEIGHTS)
+def test_fitting_says_when_a_layer_reads_weights_and_edges_have_other_columns(kind: str) -> None:
+    lengths = [
+        replace(graph, edge_weight=None, edge_attr=graph.edge_weight[:, None]) for graph in TRAINING
+    ]
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        tagger(lengths, edge_weight=kind)
+        tagger(lengths, GraphFrontEnd(edge_weight_column=0), edge_weight=kind)
+    said = [str(warning.message) for warning in caught]
+    expected = ["the training graphs have edge_attr but no edge_weight"] * (kind != "ignore")
+    assert [text[: len(expected[0])] for text in said] == expected
 
 
 # --- labels -------------------------------------------------------------------------------------
@@ -213,9 +250,68 @@ def test_labels_are_learned_from_labelled_nodes_and_told_of_all() -> None:
 
 
 def test_virtual_node_is_refused_for_labels_of_nodes() -> None:
-    head = TokenLabeling(GraphFrontEnd(virtual_node=True), encoder())
-    with pytest.raises(ValueError, match="virtual_node=True needs a head with one output per seq"):
-        fit(head, [Example(graph, node_labels(graph)) for graph in TRAINING])
+    with pytest.raises(ValueError, match="a label for every position, got virtual_node=True"):
+        TokenLabeling(GraphFrontEnd(virtual_node=True), encoder())
+
+
+# --- scores of edges that no layer reads --------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "slots",
+    [
+        {},
+        {"pattern": "full"},
+        {"pattern": "full", "mixer": "convolution"},
+        {"edge_weight": ["ignore", "ignore"]},
+    ],
+)
+@pytest.mark.parametrize("make", [TokenLabeling, SequenceClassification])
+def test_edge_scores_are_refused_when_no_layer_reads_them(make: Any, slots: Any) -> None:
+    rule = "edge_heads must be 0 where no layer of the encoder reads edge weights, got 2: give"
+    with pytest.raises(ValueError, match=rule):
+        make(GraphFrontEnd(edge_heads=2), encoder(**slots))
+
+
+@pytest.mark.parametrize(
+    "slots",
+    [{"edge_weight": ["ignore", "bias"]}, {"edge_weight": "bias", "pattern": "full"}],
+)
+def test_edge_scores_are_taken_when_a_layer_reads_them(slots: Any) -> None:
+    assert TokenLabeling(GraphFrontEnd(edge_heads=2), encoder(**slots)).frontend.edge_heads == 2
+
+
+# --- a process without graphs -------------------------------------------------------------------
+
+WITHOUT_NODES = {
+    "no graph": [],
+    "graphs without nodes": [Graph(0, edges())] * 2,
+    "graphs without edges": [Graph(2, edges(), features=np.ones((2, 3)))],
+}
+
+
+@pytest.mark.parametrize("graphs", WITHOUT_NODES.values(), ids=WITHOUT_NODES)
+@pytest.mark.parametrize(
+    ("kind", "edge_heads"),
+    [*((kind, 0) for kind in EDGE_WEIGHTS), *((kind, 2) for kind in EDGE_WEIGHTS[1:])],
+)
+def test_every_parameter_takes_part_without_nodes_or_edges(
+    kind: str, edge_heads: int, graphs: list[Graph]
+) -> None:
+    settings = {"edge_heads": edge_heads, "positive_edges": True}
+    heads = [
+        tagger(frontend=GraphFrontEnd(**settings), edge_weight=kind),
+        classifier(frontend={**settings, "virtual_node": True}, encoder={"edge_weight": kind}),
+        classifier(frontend=settings, encoder={"edge_weight": kind}, pooling="attention"),
+    ]
+    for head in heads:
+        is_tagger = isinstance(head, TokenLabeling)
+        examples = [Example(g, ["low"] * g.num_nodes if is_tagger else "odd") for g in graphs]
+        head.train().step(head.collate(examples), "train").sums()[0].backward()
+        assert [name for name, p in head.named_parameters() if p.grad is None] == []
+        if not graphs:
+            assert all(not p.grad.any() for p in head.parameters())
+        head.step(head.collate(examples), "val")
 
 
 # --- what is looked at --------------------------------------------------------------------------

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from lightning import seed_everything
+from lightning.pytorch import Trainer
 
 from seqattn import (
     AudioClip,
@@ -17,9 +20,12 @@ from seqattn import (
     Encoder,
     Example,
     SequenceClassification,
+    SequenceData,
     TokenLabeling,
 )
-from tests.heads.small_heads import build_on
+from seqattn.callbacks.prediction_writer import PredictionWriter
+from seqattn.data import Reader
+from tests.heads.small_heads import QUIET, build_on
 
 RATE = 8000
 
@@ -71,22 +77,51 @@ def test_scores_are_the_mean_of_the_pieces(tmp_path: Path) -> None:
         assert score == pytest.approx(expected, abs=1e-6)
 
 
+class SoundFile(Reader):
+    """One sound, without a label."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+
+    def read(self) -> Iterator[Example]:
+        yield Example(self.path, key=self.path)
+
+
+def by_head(head: Any, path: str) -> None:
+    head.predict([path], batch_tokens=1200)
+
+
+def by_trainer(head: Any, path: str, directory: str) -> None:
+    """Predict as the command does."""
+    runner = Trainer(**QUIET, default_root_dir=directory, callbacks=[PredictionWriter()])
+    data = SequenceData(predict=SoundFile(path), batch_tokens=1200)
+    runner.predict(head, datamodule=data, return_predictions=False)
+
+
+def test_trainer_writes_what_the_head_predicts(tmp_path: Path) -> None:
+    head, path = labeler(), write_sound(tmp_path / "a.wav", 47)
+    by_trainer(head, path, str(tmp_path))
+    (line,) = (tmp_path / "predictions.jsonl").read_text().splitlines()
+    assert json.loads(line) == {"key": path, "prediction": head.predict([path])[0]}
+
+
 PEAKS = """
 import resource, sys
 import torch
-from tests.test_long_sounds import labeler
+from tests.test_long_sounds import by_head, by_trainer, labeler
 
 torch.set_num_threads(1)
 head = labeler()
-for path in sys.argv[1:]:
-    head.predict([path], batch_tokens=1200)
+for path in sys.argv[2:]:
+    by_head(head, path)
+    by_trainer(head, path, sys.argv[1])
     print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 """
 
 
 def test_memory_does_not_grow_with_the_sound(tmp_path: Path) -> None:
     paths = [write_sound(tmp_path / f"{seconds}.wav", seconds) for seconds in (60, 1200)]
-    command = [sys.executable, "-c", PEAKS, *paths]
+    command = [sys.executable, "-c", PEAKS, str(tmp_path), *paths]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     short, long = map(int, done.stdout.split())  # kilobytes; bytes on macOS
     samples = 1200 * RATE * 4 / (1 if sys.platform == "darwin" else 1024)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 import seqattn
-from seqattn import Decoder, Example
+from seqattn import AudioFrontEnd, Decoder, Example, Graph, GraphFrontEnd, Seq2Seq
 from tests.heads.small_heads import build_on, encoder, frontend, tagger
 from tests.small_writer import Writer
 
@@ -75,6 +76,28 @@ def test_cross_maps_need_no_attention_within_the_sequence() -> None:
     assert one.layers == (0, 1)
     with pytest.raises(ValueError, match="need a layer with attention, got mixers 'recurrent'"):
         seqattn.attention_maps(model, RAW[:1], where="decoder", targets=["a"])
+
+
+def sound_front_end() -> tuple[Any, Any, tuple[str, ...]]:
+    made = AudioFrontEnd(8000, mels=8, subsampling=4, channels=2)
+    sound = (np.random.default_rng(0).normal(0, 0.1, 1000).astype(np.float32), 8000)
+    return made, sound, ("0.02", "0.06", "0.10", "0.14")  # 10 ms a row, four rows a position
+
+
+def graph_front_end() -> tuple[Any, Any, tuple[str, ...]]:
+    nodes = np.arange(3, dtype=np.float32)[:, None]
+    graph = Graph(3, np.array([[0, 1], [1, 2]]), features=nodes, names=("x", "y", "z"))
+    return GraphFrontEnd(), graph, ("x", "y", "z")
+
+
+@pytest.mark.parametrize("make", [sound_front_end, graph_front_end])
+def test_columns_are_the_times_of_a_sound_and_the_names_of_nodes(make: Any) -> None:
+    made, raw, columns = make()
+    model = Seq2Seq(made, encoder(position="none"), Decoder(16, 2, 2), target_units="token")
+    build_on(model, [Example(raw, "one two")])
+    (one,) = seqattn.attention_maps(model, [raw], where="cross", targets=["two one"])
+    assert one.row_labels == ("two", "one", "END")
+    assert one.column_labels == columns
 
 
 def test_maps_of_the_encoder_are_as_before() -> None:

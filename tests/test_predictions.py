@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -52,6 +53,9 @@ def test_a_model_in_training_predicts_without_dropout_and_goes_on_training() -> 
     ("call", "kind", "rule"),
     [
         (lambda m: m.predict("one text"), TypeError, r"raw must be a list.*\['one text'\]"),
+        (lambda m: m.predict(Path("a.wav")), TypeError, "raw must be a list .* one PosixPath: "),
+        (lambda m: m.predict(3), TypeError, r"raw must be a list of sources, got one int: \[3\]"),
+        (lambda m: seqattn.hidden_states(m, 3), TypeError, "raw must be a list .* got one int"),
         (lambda m: m.predict(RAW, beam=3), TypeError, r"no decode setting 'beam' \(none\)"),
         (lambda m: m.predict(RAW, batch_tokens=0), ValueError, "batch_tokens must be at least 1"),
         (lambda m: m.predict([["a"], 3]), DataError, "example '1': a text source must be"),

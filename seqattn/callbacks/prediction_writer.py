@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, TextIO
 
 from lightning.pytorch import LightningModule, Trainer
 
-from seqattn.batch import Example, SequenceBatch
+from seqattn.batch import SequenceBatch
 from seqattn.callbacks.array_archive import ArrayArchive, merge_archives
 from seqattn.callbacks.conllu_writer import conllu_block, require_tags, words_of
 from seqattn.callbacks.quiet import QuietCallback
 from seqattn.data.module import SequenceData
+from seqattn.data.pieces import CutExample
 from seqattn.errors import DataError
 from seqattn.predictions import batch_states
 
@@ -26,13 +27,15 @@ class PredictionWriter(QuietCallback):
 
     Every process writes what it predicts to a file of its own as it goes. At the end rank 0 reads
     the keys of the prediction set again, puts the parts in that order, checks that none is missing,
-    and renames the whole file into place: a file that is there is complete.
+    joins the predictions of pieces, and renames the whole file into place: a file that is there is
+    complete.
 
     Args:
         format: ``conllu`` writes ``predictions.conllu`` too, tags in the column UPOS. Its tokens
             are the front-end's; a tab or line break inside one becomes a space.
         hidden_states: also write these encoder layers of each example to ``hidden_states.npz``,
-            by key, as (number of layers, L, D); 0 is the encoder's input, -1 the last layer.
+            by key, as (number of layers, L, D); 0 is the encoder's input, -1 the last layer. Of a
+            source predicted in pieces they are those of each piece, ``KEY at START s``.
     """
 
     def __init__(self, format: Format = "jsonl", hidden_states: list[int] | None = None) -> None:
@@ -51,15 +54,16 @@ class PredictionWriter(QuietCallback):
             DataError: if two examples share a key, or a source has no words for CoNLL-U.
         """
         head: Any = pl_module
-        examples = _predict_examples(trainer)
-        require_distinct([example.key for example in examples or ()])
+        cut = _cut_examples(trainer)
+        require_distinct([part.example.key for part in cut or ()])
+        require_distinct(_served_keys(cut or ()))
         if self.hidden_states is not None:
             _require_layers(self.hidden_states, len(head.encoder.layers))
         if self.format == "conllu":
-            if examples is None:
+            if cut is None:
                 raise ValueError("format=conllu needs a SequenceData, got another data module")
             vectorizer = head.frontend.vectorizer
-            self._words = {example.key: words_of(example, vectorizer) for example in examples}
+            self._words = {p.example.key: words_of(p.example, vectorizer) for p in cut}
         self._directory = Path(trainer.log_dir or trainer.default_root_dir)
         self._directory.mkdir(parents=True, exist_ok=True)
         self._part = self._part_path(trainer.global_rank).open("w", encoding="utf-8")
@@ -97,7 +101,7 @@ class PredictionWriter(QuietCallback):
         self._close()
         trainer.strategy.barrier("predictions")
         if trainer.is_global_zero:
-            self._merge(trainer)
+            self._merge(trainer, pl_module)
 
     def on_exception(
         self, trainer: Trainer, pl_module: LightningModule, exception: BaseException
@@ -111,19 +115,23 @@ class PredictionWriter(QuietCallback):
                 file.close()
         self._part = self._states = None
 
-    def _merge(self, trainer: Trainer) -> None:
+    def _merge(self, trainer: Trainer, model: LightningModule) -> None:
         parts = [self._part_path(rank) for rank in range(trainer.world_size)]
         found = {row["key"]: row["prediction"] for part in parts for row in _rows(part)}
-        examples = _predict_examples(trainer)
-        keys = list(found) if examples is None else [example.key for example in examples]
-        require_complete(keys, list(found))
+        served, keys = list(found), list(found)
+        cut = _cut_examples(trainer)
+        if cut is not None:
+            served = _served_keys(cut)
+            keys = [part.example.key for part in cut]
+        require_complete(served, list(found))
+        found = found if cut is None else join_predictions(cut, found, model)
         _write(self._directory / "predictions.jsonl", (_line(key, found[key]) for key in keys))
         if self.format == "conllu":
             blocks = (conllu_block(key, self._words[key], found[key]) for key in keys)
             _write(self._directory / "predictions.conllu", blocks)
         if self.hidden_states is not None:
             states = [self._state_path(rank) for rank in range(trainer.world_size)]
-            merge_archives(states, keys, self._directory / "hidden_states.npz")
+            merge_archives(states, served, self._directory / "hidden_states.npz")
         for part in parts:
             part.unlink()
 
@@ -163,6 +171,22 @@ def require_complete(expected: Sequence[str], found: Sequence[str]) -> None:
             raise DataError("a prediction must belong to an example of the set", key=key)
 
 
+def join_predictions(
+    cut: Sequence[CutExample], found: Mapping[str, Any], model: object
+) -> dict[str, Any]:
+    """Return one prediction for each example, by its key.
+
+    Args:
+        cut: the examples, whole or in pieces.
+        found: the prediction of each whole example and of each piece, by key.
+        model: which joins those of pieces.
+    """
+    return {
+        part.example.key: part.join(model, [found[example.key] for example in part.examples])
+        for part in cut
+    }
+
+
 def _require_layers(layers: Sequence[int], depth: int) -> None:
     for layer in layers:
         if not -depth - 1 <= layer <= depth:
@@ -171,10 +195,14 @@ def _require_layers(layers: Sequence[int], depth: int) -> None:
             )
 
 
-def _predict_examples(trainer: Trainer) -> list[Example] | None:
-    """Return the examples in input order; None of a stranger's data module."""
+def _cut_examples(trainer: Trainer) -> list[CutExample] | None:
+    """Return the examples in input order, with their pieces; None of a stranger's data module."""
     data = getattr(trainer, "datamodule", None)
-    return data.examples("predict") if isinstance(data, SequenceData) else None
+    return data.cut_examples() if isinstance(data, SequenceData) else None
+
+
+def _served_keys(cut: Sequence[CutExample]) -> list[str]:
+    return [example.key for part in cut for example in part.examples]
 
 
 def _line(key: str, prediction: Any) -> str:

@@ -15,6 +15,7 @@ from seqattn.collate import Collator
 from seqattn.data.epochs import EpochSampler
 from seqattn.data.loader import DrawnExamples, make_loader
 from seqattn.data.measured import Measured
+from seqattn.data.pieces import CutExample
 from seqattn.data.readers.base import Reader
 from seqattn.data.resumable import ResumableData
 from seqattn.data.sampler import TokenBatchSampler
@@ -43,7 +44,8 @@ class SequenceData(ResumableData):
         train: reader of the training examples.
         val: reader of the validation examples; without, `fit` does not validate.
         test: reader of the test examples.
-        predict: reader of the examples to predict.
+        predict: reader of the examples to predict. A long source (an hour of sound) is served in
+            overlapping pieces, where the model joins their predictions.
         batch_tokens: budget of a micro-batch in one process, in positions.
         workers: processes that make batches; 0 to make them in the training process.
         seed: of order and augmentation; by default that of ``seed_everything``, else 0.
@@ -82,6 +84,7 @@ class SequenceData(ResumableData):
         self.task: str | None = None
         self._examples: dict[str, list[Example]] = {}
         self._measured: dict[str, Measured] = {}
+        self._cut: list[CutExample] = []
 
     def setup(self, stage: str) -> None:
         """Read the splits of a stage that are not read yet.
@@ -92,6 +95,7 @@ class SequenceData(ResumableData):
         """
         super().setup(stage)
         self._measured.clear()  # another model may count tokens differently
+        self._cut = []
         for split in _SPLITS[stage]:
             if (stage, split) != ("fit", "val") or self.val is not None:
                 self.examples(split)
@@ -108,6 +112,18 @@ class SequenceData(ResumableData):
         if split not in self._examples:
             self._examples[split] = self._read(split, getattr(self, split))
         return self._examples[split]
+
+    def cut_examples(self) -> list[CutExample]:
+        """Return the examples of ``"predict"``, each whole or in the pieces that are served.
+
+        Raises:
+            DataError: if a source breaks a rule; names its key.
+        """
+        if not self._cut:
+            model, vectorizer = self._attached.lightning_module, self.collate.source
+            examples = self.examples("predict")
+            self._cut = [CutExample.of(example, vectorizer, model) for example in examples]
+        return self._cut
 
     def train_dataloader(self) -> DataLoader[Any]:
         """Return shuffled batches, from where the checkpoint left off.
@@ -192,7 +208,8 @@ class SequenceData(ResumableData):
             ValueError: if none is short enough.
         """
         if split not in self._measured:
-            measured = Measured.of(self.examples(split), self.collate)
+            examples = self._served() if split == "predict" else self.examples(split)
+            measured = Measured.of(examples, self.collate)
             self._measured[split] = self._treat_too_long(split, measured)
         return self._measured[split]
 
@@ -209,6 +226,13 @@ class SequenceData(ResumableData):
     def _place(self, name: str) -> str:
         """Return the key of an argument in a config."""
         return f"data.{name}" if self.task is None else f"data.tasks.{self.task}.{name}"
+
+    def _served(self) -> list[Example]:
+        """Return what is predicted. Pieces have no targets, so the others leave theirs as well."""
+        cut = self.cut_examples()
+        if all(part.pieces is None for part in cut):
+            return self.examples("predict")
+        return [replace(example, target=None) for part in cut for example in part.examples]
 
     def _treat_too_long(self, split: str, measured: Measured) -> Measured:
         fits = measured.lengths <= self.batch_tokens

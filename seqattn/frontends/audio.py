@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -41,7 +42,11 @@ class AudioFrontEnd(FrontEnd):
         reduction: how they do: ``convolution`` over time and frequency, or ``patches`` of that
             many whole frames, through one linear layer.
         channels: of the convolutions.
+        crop_share: longest stretch cut off at each end in training, as a share of the sound.
         speeds: factors of the speed, one of which is drawn in training: [0.9, 1.0, 1.1], say.
+        vocal_tract: largest relative change of the length of the vocal tract that is drawn in
+            training, which moves frequencies and not time (Jaitly & Hinton 2013).
+        equalizer_db: standard deviation of a gain over the bands that is drawn in training.
         noise_folder: sound files that are added to half of the training sounds.
         noise_snr: lowest and highest signal-to-noise ratio then, in decibels.
         room_folder: impulse responses of rooms that half of the training sounds are heard in.
@@ -75,7 +80,10 @@ class AudioFrontEnd(FrontEnd):
         subsampling: int = 4,
         reduction: Reduction = "convolution",
         channels: int = 32,
+        crop_share: float = 0.0,
         speeds: Sequence[float] = (1.0,),
+        vocal_tract: float = 0.0,
+        equalizer_db: float = 0.0,
         noise_folder: str | None = None,
         noise_snr: tuple[float, float] = (5.0, 20.0),
         room_folder: str | None = None,
@@ -94,8 +102,8 @@ class AudioFrontEnd(FrontEnd):
         self.vectorizer = AudioVectorizer(
             LogMel(
                 rate,
-                window=round(window_ms * rate / 1000),
-                hop=round(hop_ms * rate / 1000),
+                window=_samples_in("window_ms", window_ms, rate),
+                hop=_samples_in("hop_ms", hop_ms, rate),
                 mels=mels,
                 low_hz=low_hz,
                 high_hz=rate / 2 if high_hz is None else high_hz,
@@ -103,7 +111,10 @@ class AudioFrontEnd(FrontEnd):
                 center=center,
             ),
             AudioAugmentation(
+                crop_share=crop_share,
                 speeds=speeds,
+                vocal_tract=vocal_tract,
+                equalizer_db=equalizer_db,
                 noise_folder=noise_folder,
                 noise_snr=noise_snr,
                 room_folder=room_folder,
@@ -169,6 +180,12 @@ class AudioFrontEnd(FrontEnd):
             targets=targets,
             labelled=None if batch.labelled is None else batch.labelled[rows],
         )
+
+
+def _samples_in(name: str, milliseconds: float, rate: int) -> int:
+    if not math.isfinite(milliseconds * rate):
+        raise ValueError(f"{name} and rate must be finite, got {milliseconds} and {rate}")
+    return round(milliseconds * rate / 1000)
 
 
 def _require_reduction(reduction: str, subsampling: int, channels: int) -> None:

@@ -7,6 +7,7 @@ from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -19,13 +20,21 @@ from seqattn.sound import AudioClip
 SUFFIXES = (".wav", ".flac", ".ogg", ".opus", ".mp3", ".aiff", ".aif", ".au")
 
 _CHANCE = 0.5  # of a room, and of noise
+_KNEE = 0.85  # of half the rate: the frequencies below are warped by the drawn factor itself
+_KNOTS = 6  # of an equaliser's curve
 
 
 class AudioAugmentation:
-    """Speed, room, noise and masks, each drawn anew from a generator; none by default.
+    """Cut, speed, room, noise, voice and masks, drawn anew from a generator; none by default.
 
     Args:
+        crop_share: longest stretch that is cut off at each end, as a share of the sound.
         speeds: factors, one of which is drawn: 1.1 makes a sound shorter and higher by a tenth.
+        vocal_tract: largest relative change of the vocal tract's length (Jaitly & Hinton 2013,
+            vocal tract length perturbation): the frequencies are stretched or squeezed by up to
+            1 + `vocal_tract`, and time is not.
+        equalizer_db: standard deviation of a gain in decibels that changes smoothly over the
+            bands, as microphones differ.
         noise_folder: sound files, of which a random stretch is added to every second sound.
         noise_snr: lowest and highest signal-to-noise ratio, in decibels.
         room_folder: impulse responses of rooms, one of which every second sound is heard in.
@@ -41,7 +50,10 @@ class AudioAugmentation:
     def __init__(
         self,
         *,
+        crop_share: float = 0.0,
         speeds: Sequence[float] = (1.0,),
+        vocal_tract: float = 0.0,
+        equalizer_db: float = 0.0,
         noise_folder: str | None = None,
         noise_snr: tuple[float, float] = (5.0, 20.0),
         room_folder: str | None = None,
@@ -50,8 +62,14 @@ class AudioAugmentation:
         frequency_masks: int = 0,
         frequency_mask_share: float = 0.2,
     ) -> None:
+        if not 0 <= crop_share < 0.5:
+            raise ValueError(f"crop_share must lie in 0 … 0.5, 0.5 excluded, got {crop_share}")
         if not speeds or not all(0.5 <= speed <= 2 for speed in speeds):
             raise ValueError(f"speeds must be factors in 0.5 … 2, got {list(speeds)}")
+        if not 0 <= vocal_tract <= 0.5:
+            raise ValueError(f"vocal_tract must lie in 0 … 0.5, got {vocal_tract}")
+        if not 0 <= equalizer_db <= 40:
+            raise ValueError(f"equalizer_db must lie in 0 … 40 decibels, got {equalizer_db}")
         if len(noise_snr) != 2 or not -50 <= noise_snr[0] <= noise_snr[1] <= 100:
             raise ValueError(
                 f"noise_snr must be lowest and highest in -50 … 100 decibels, got {list(noise_snr)}"
@@ -61,6 +79,9 @@ class AudioAugmentation:
                 raise ValueError(f"{name} must be at least 0, got {count}")
         _require_share("time_mask_share", time_mask_share)
         _require_share("frequency_mask_share", frequency_mask_share)
+        self.crop_share = crop_share
+        self.vocal_tract = vocal_tract
+        self.equalizer_db = equalizer_db
         self.speeds = [Fraction(str(speed)) for speed in speeds]
         self.noise = SoundFolder("noise_folder", noise_folder) if noise_folder else None
         self.noise_snr = (float(noise_snr[0]), float(noise_snr[1]))
@@ -69,6 +90,20 @@ class AudioAugmentation:
         self.time_mask_share = time_mask_share
         self.frequency_masks = frequency_masks
         self.frequency_mask_share = frequency_mask_share
+
+    def crop(self, samples: Tensor, generator: np.random.Generator) -> tuple[Tensor, int]:
+        """Return the sound without a random stretch of each end, and where it begins now.
+
+        Short stretches are cut more often than long ones.
+
+        Shape:
+            samples (n,). returns: at least (1,) of (n,) with n > 0, and the first sample's index.
+        """
+        if not self.crop_share:
+            return samples, 0
+        longest = self.crop_share * len(samples)
+        first, last = (int(longest * generator.random() ** 2) for _ in range(2))
+        return samples[first : len(samples) - last], first
 
     def draw_speed(self, generator: np.random.Generator) -> Fraction:
         """Return one of the speeds."""
@@ -90,6 +125,22 @@ class AudioAugmentation:
             noise = self.noise.read_stretch(generator, rate, len(samples))
             samples = add_noise(samples, noise, float(generator.uniform(*self.noise_snr)))
         return samples
+
+    def alter_filters(self, filters: Tensor, generator: np.random.Generator) -> Tensor:
+        """Return the filters through which another voice or microphone would sound like this one.
+
+        Shape:
+            filters (K, mels). returns: the same.
+        """
+        if self.vocal_tract:
+            most = np.log1p(self.vocal_tract)
+            filters = warp_filters(filters, float(np.exp(generator.uniform(-most, most))))
+        if self.equalizer_db:
+            knots = generator.normal(0, self.equalizer_db, _KNOTS)
+            bands = np.linspace(0, _KNOTS - 1, filters.shape[1])
+            gains = 10 ** (np.interp(bands, range(_KNOTS), knots) / 10)  # (mels,), of the power
+            filters = filters * torch.from_numpy(gains).to(filters)
+        return filters
 
     def mask(self, values: Tensor, generator: np.random.Generator) -> Tensor:
         """Return standardised features with stretches of time and ranges of bands at their mean.
@@ -165,6 +216,23 @@ class SoundFolder:
 
     def _draw(self, generator: np.random.Generator) -> str:
         return self.files[int(generator.integers(len(self.files)))]
+
+
+def warp_filters(filters: Tensor, factor: float) -> Tensor:
+    """Return filters that hear a frequency f where these hear `factor` · f.
+
+    Above a knee the warp is linear up to half the rate, which stays where it is (Jaitly & Hinton
+    2013, section 3; the knee lies at 85 % of half the rate, or where it is warped to that).
+
+    Shape:
+        filters (K, mels), from 0 Hz to half the rate. returns: the same.
+    """
+    top = len(filters) - 1
+    knee = _KNEE * top * min(1.0, 1 / factor)
+    places = np.interp(np.arange(top + 1), [0, knee, top], [0, knee * factor, top])
+    lower = np.minimum(places.astype(np.int64), top - 1)
+    share = torch.from_numpy(places - lower).to(filters)[:, None]
+    return torch.lerp(filters[lower], filters[lower + 1], share)
 
 
 def add_noise(samples: Tensor, noise: Tensor, decibels: float) -> Tensor:

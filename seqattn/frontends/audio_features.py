@@ -60,8 +60,8 @@ class LogMel:
 
     def __post_init__(self) -> None:
         """Check the settings."""
-        if self.rate < 1:
-            raise ValueError(f"rate must be at least 1 Hz, got {self.rate}")
+        if not isinstance(self.rate, int) or self.rate < 1:
+            raise ValueError(f"rate must be a whole number, at least 1 Hz, got {self.rate!r}")
         if not 1 <= self.hop <= self.window:
             raise ValueError(
                 f"the hop must be at least one sample and at most the window, "
@@ -83,13 +83,23 @@ class LogMel:
         """Return L, the number of rows of so many samples."""
         return max(1, -(-samples // self.hop))
 
-    def __call__(self, samples: Tensor) -> Tensor:
+    @property
+    def filters(self) -> Tensor:
+        """How much of each frequency, from 0 to half the rate, a band takes. Shape: (K, mels)."""
+        return _tables(self)[1]
+
+    def __call__(self, samples: Tensor, filters: Tensor | None = None) -> Tensor:
         """Return the features.
 
+        Args:
+            samples: the sound.
+            filters: in place of the settings' own.
+
         Shape:
-            samples (n,). returns: (L, mels) float32.
+            samples (n,); filters (K, mels). returns: (L, mels) float32.
         """
-        window, filters = _tables(self)
+        window, own = _tables(self)
+        filters = own if filters is None else filters
         bins = 2 * (len(filters) - 1)
         rows = self.count_rows(len(samples))
         left = (bins - self.hop) // 2

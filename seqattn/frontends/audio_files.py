@@ -28,6 +28,10 @@ TOLERANCE = 0.05
 LOUDEST = 1e6
 """Samples beyond this are no sound, and their power would overflow."""
 
+LONGEST_SILENCE = 60.0
+"""Seconds of silence that stand for what a file lacks of a stretch, at most: a mistyped end must
+not fill the memory."""
+
 _BLOCK = 1024
 _MP3_LEAD = 16_384  # frames that an MP3 decoder needs after a seek before it decodes right
 _SILENT_RATE = 16_000  # of a sound that has no rate, since its header cannot be read
@@ -101,7 +105,7 @@ def _measure(clip: AudioClip, stream: BinaryIO, sound: Any) -> Sound:
 def _read(clip: AudioClip, stream: BinaryIO, sound: Any) -> Sound:
     frames, fault = promised_frames(stream, sound)
     start, count, outside = _place(clip, frames, sound.samplerate)
-    found = _read_frames(sound, start, min(count, frames - start))
+    found = _read_frames(stream, sound, start, min(count, frames - start))
     if not outside and len(found) < count:
         if tells_length(stream, sound):
             cut = f"it must hold {frames} frames as its header says, got {start + len(found)}"
@@ -114,7 +118,8 @@ def _read(clip: AudioClip, stream: BinaryIO, sound: Any) -> Sound:
 def _place(clip: AudioClip, frames: int, rate: int) -> tuple[int, int, str | None]:
     """Return first sample and number of samples of a stretch, and the rule that it breaks."""
     start = round(clip.start * rate)
-    end = frames if clip.end is None else round(clip.end * rate)
+    last = max(clip.start, frames / rate) + LONGEST_SILENCE
+    end = frames if clip.end is None else round(min(clip.end, last) * rate)
     if frames == 0:
         return start, max(end - start, 0), "a sound must hold at least one sample, got none"
     if start >= frames or end > frames + TOLERANCE * rate:
@@ -126,18 +131,20 @@ def _place(clip: AudioClip, frames: int, rate: int) -> tuple[int, int, str | Non
     return start, min(end, frames) - start, None
 
 
-def _read_frames(sound: Any, start: int, count: int) -> _Samples:
+def _read_frames(stream: BinaryIO, sound: Any, start: int, count: int) -> _Samples:
     """Return frames (n, channels), n < count where the file ends or breaks before."""
     if count <= 0:
         return np.empty((0, sound.channels), dtype=np.float32)
-    error = import_audio_library("soundfile").SoundFileError
+    soundfile = import_audio_library("soundfile")
     before = min(start, _MP3_LEAD) if sound.format in ("MP3", "MPEG") else 0
     try:
         sound.seek(start - before)  # one read, since soundfile seeks after each
         found: _Samples = sound.read(before + count, dtype="float32", always_2d=True)
         return found[before:]
-    except error:
-        return _read_until_broken(sound, start, count)
+    except soundfile.SoundFileError:
+        stream.seek(0)
+        with soundfile.SoundFile(stream) as anew:  # a decoder that failed cannot seek any more
+            return _read_until_broken(anew, start, count)
 
 
 def _read_until_broken(sound: Any, start: int, count: int) -> _Samples:
@@ -161,7 +168,7 @@ def _open_sound(clip: AudioClip, use: Callable[[AudioClip, BinaryIO, Any], Sound
             return use(clip, stream, sound)
     except (soundfile.SoundFileError, zipfile.BadZipFile, zlib.error, EOFError) as error:
         reason = getattr(error, "error_string", "") or str(error)
-        seconds = 0.0 if clip.end is None else clip.end - clip.start
+        seconds = 0.0 if clip.end is None else min(clip.end - clip.start, LONGEST_SILENCE)
         fault = f"it must be a sound file that can be decoded, got one that cannot ({reason})"
         return Sound(_SILENT_RATE, round(seconds * _SILENT_RATE), torch.empty(0), fault)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import zlib
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from seqattn.frontends.audio_files import Sound, measure_sound, mix_down, read_s
 from seqattn.sound import AudioClip
 
 _MOST_CHANNELS = 32
+_INTEGERS = ("int8", "int16", "int32")
 
 RawSound = AudioClip | tuple[Any, int]
 """A stretch of a file, or a checked waveform (n, channels) with its rate."""
@@ -23,7 +25,7 @@ def parse_sound(raw: Any) -> RawSound:
 
     A waveform of one dimension is mono. Of two dimensions, a NumPy array is (samples, channels),
     as soundfile gives it, and a tensor (channels, samples), as torchaudio gives it. Whole numbers
-    are divided by the largest of their type.
+    of 8, 16 or 32 bits, signed, are divided by the largest of their type.
 
     Shape:
         returns: waveform (n, channels), a float32 array.
@@ -73,6 +75,15 @@ def name_source(raw: RawSound) -> str | None:
     return raw.name if isinstance(raw, AudioClip) else None
 
 
+def describe_source(raw: RawSound) -> str:
+    """Return what tells a sound from others: its file's name, or a waveform's size and checksum."""
+    if isinstance(raw, AudioClip):
+        return raw.name
+    waveform, rate = raw
+    checksum = zlib.crc32(waveform.tobytes())
+    return f"a waveform of {len(waveform)} samples at {rate} Hz (CRC-32 {checksum:08x})"
+
+
 def _fault_of(waveform: Any) -> str | None:
     return None if len(waveform) else "a sound must hold at least one sample, got none"
 
@@ -100,8 +111,8 @@ def _check_waveform(waveform: Any) -> np.ndarray[Any, np.dtype[np.float32]]:
     if array.dtype.kind == "f":
         with np.errstate(over="ignore"):  # infinity, which is then found with the others
             return frames.astype(np.float32, copy=False)
-    if array.dtype.kind != "i":
-        raise ValueError(f"a waveform must hold floats or signed integers, got {array.dtype}")
+    if array.dtype.name not in _INTEGERS:  # 64 bits would make silence of what was 16 before
+        raise ValueError(f"a waveform must hold floats, {', '.join(_INTEGERS)}, got {array.dtype}")
     return (frames / -float(np.iinfo(array.dtype).min)).astype(np.float32)
 
 

@@ -19,6 +19,7 @@ from seqattn.frontends.audio_files import Sound
 from seqattn.frontends.audio_pieces import cut_sound
 from seqattn.frontends.audio_source import (
     RawSound,
+    describe_source,
     measure_source,
     name_source,
     parse_sound,
@@ -46,7 +47,7 @@ class AudioVectorizer(Vectorizer):
     as `corrupt` says, and reported: ``error`` raises; ``skip`` makes it one silent row that is
     not labelled, so that it counts in no loss and no metric and batches stay what they were;
     ``pad`` puts silence where samples are missing (a rate far from ours is skipped even so). Both
-    of the latter warn once for each file.
+    of the latter warn once for each file or waveform.
 
     Args:
         features: settings of the features.
@@ -118,7 +119,7 @@ class AudioVectorizer(Vectorizer):
     def __call__(self, raw: Any, draw: int | None = None) -> Vectorized:
         """Return the rows of one sound, and the time of each in the sound as it was given.
 
-        `draw` seeds speed, room, noise and masks. Times count from the start of a stretch.
+        `draw` seeds all augmentation. Times count from the start of a stretch.
 
         Raises:
             RuntimeError: if it is not fitted.
@@ -135,12 +136,7 @@ class AudioVectorizer(Vectorizer):
             ratio = self._ratio(sound)
             values = self._standardise(resample(sound.samples, ratio))
             return Vectorized(values, times=self._times(len(values), sound, ratio))
-        generator = np.random.default_rng(draw)
-        ratio = self._ratio(sound, self.augmentation.draw_speed(generator))
-        samples = resample(sound.samples, ratio)
-        samples = self.augmentation.disturb(samples, self.features.rate, generator)
-        values = self.augmentation.mask(self._standardise(samples), generator)
-        return Vectorized(values, times=self._times(len(values), sound, ratio))
+        return self._augmented(sound, np.random.default_rng(draw))
 
     def empty(self) -> Tensor:
         """Return no rows. Shape: (0, mels)."""
@@ -200,9 +196,20 @@ class AudioVectorizer(Vectorizer):
             )
         self.mean, self.deviation = torch.tensor(mean), torch.tensor(deviation)
 
-    def _standardise(self, samples: Tensor) -> Tensor:
+    def _augmented(self, sound: Sound, generator: np.random.Generator) -> Vectorized:
+        """Return the rows of one sound as a generator alters it, and their times."""
+        augmentation = self.augmentation
+        samples, first = augmentation.crop(sound.samples, generator)
+        ratio = self._ratio(sound, augmentation.draw_speed(generator))
+        samples = augmentation.disturb(resample(samples, ratio), self.features.rate, generator)
+        filters = augmentation.alter_filters(self.features.filters, generator)
+        values = augmentation.mask(self._standardise(samples, filters), generator)
+        times = self._times(len(values), sound, ratio) + first / sound.rate
+        return Vectorized(values, times=times)
+
+    def _standardise(self, samples: Tensor, filters: Tensor | None = None) -> Tensor:
         """Return the standardised features of samples (n,). Shape: (L, mels)."""
-        return (self.features(samples) - self.mean) / self.deviation
+        return (self.features(samples, filters) - self.mean) / self.deviation
 
     def _ratio(self, sound: Sound, speed: Fraction = Fraction(1)) -> Fraction:
         return rate_ratio(sound.rate, self.features.rate, speed)
@@ -236,11 +243,11 @@ class AudioVectorizer(Vectorizer):
         fault = sound.fault or wrong_rate
         if fault is None:
             return True
-        error = DataError(fault, path=name_source(source))
         if self.corrupt == "error":
-            raise error
+            raise DataError(fault, path=name_source(source))
         is_used = self.corrupt == "pad" and wrong_rate is None  # silence mends no rate
-        self._report(error, "is padded with silence" if is_used else "is skipped")
+        does = "is padded with silence" if is_used else "is skipped"
+        self._report(describe_source(source), fault, does)
         return is_used
 
     def _rate_fault(self, sound: Sound) -> str | None:
@@ -250,13 +257,12 @@ class AudioVectorizer(Vectorizer):
             return str(error)
         return None
 
-    def _report(self, error: DataError, does: str) -> None:
-        """Warn, once for each file."""
-        if error.path in self._reported:
+    def _report(self, name: str, fault: str, does: str) -> None:
+        """Warn, once for each file or waveform."""
+        if name in self._reported:
             return
-        if error.path is not None:
-            self._reported.add(error.path)
-        warnings.warn(f"{error}; the sound {does}", UserWarning, stacklevel=2)
+        self._reported.add(name)
+        warnings.warn(f"{name}: {fault}; the sound {does}", UserWarning, stacklevel=2)
 
 
 def _sample(sources: list[Any]) -> list[Any]:

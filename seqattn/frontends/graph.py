@@ -13,6 +13,9 @@ from seqattn.frontends.graph_layers import CategoryEmbedding, EdgeScores, add_vi
 from seqattn.frontends.graph_sources import read_graph
 from seqattn.frontends.graph_vectorizer import GraphVectorizer, Normalize
 from seqattn.layers.dropout import Dropout
+from seqattn.layers.encoder import Encoder
+
+_POSITIVE = ("multiply", "replace")
 
 VIRTUAL = "(all)"
 """What pictures call the virtual node."""
@@ -40,9 +43,11 @@ class GraphFrontEnd(FrontEnd):
         edge_weight_column: the column of the edges' `edge_attr` that is their weight; None for
             `edge_weight`.
         edge_heads: the encoder's heads, to give each its own score of an edge, projected from
-            its weight, all its columns and its categories; 0 to read the weight alone.
+            its weight, all its columns and its categories; 0 to read the weight alone. A layer of
+            the encoder must read edge weights then.
         positive_edges: for the encoder's `multiply` and `replace`: projected scores are positive,
-            by softplus, and a negative weight of a source is refused, naming its graph.
+            by softplus, and a negative weight of a source is refused, naming its graph. A head
+            sees to the latter by itself, and refuses `edge_heads` without the former.
         virtual_node: whether one more node, last, is joined to all nodes both ways by edges of
             weight 1. For heads with one output per sequence.
         feature_dropout: probability of dropout on the features.
@@ -105,6 +110,28 @@ class GraphFrontEnd(FrontEnd):
         self.feature_dropout = Dropout(feature_dropout)
         self.dropout = nn.Dropout(dropout)
 
+    def suit(self, encoder: Encoder) -> None:
+        """Take note of how the layers of a head's encoder read edge weights.
+
+        Raises:
+            ValueError: if edges are to be scored and no layer reads the scores, or one reads
+                positive scores only.
+        """
+        kinds = {slots.edge_weight for slots in encoder.slots if slots.attends} - {"ignore"}
+        needs_positive = not kinds.isdisjoint(_POSITIVE)
+        if self.edge_heads and not kinds:
+            raise ValueError(
+                "edge_heads must be 0 where no layer of the encoder reads edge weights, got "
+                f"{self.edge_heads}: give the encoder edge_weight='bias', 'multiply' or 'replace'"
+            )
+        if self.edge_heads and needs_positive and not self.positive_edges:
+            raise ValueError(
+                "positive_edges must be True with edge_heads where a layer of the encoder has "
+                "edge_weight='multiply' or 'replace', got False"
+            )
+        self.vectorizer.weighs_edges = bool(kinds)
+        self.vectorizer.positive_edges = self.positive_edges or needs_positive
+
     def build(self, dim: int) -> None:
         """Make the layers of the fitted columns; see :meth:`FrontEnd.build`."""
         schema = self.vectorizer.schema
@@ -133,10 +160,13 @@ class GraphFrontEnd(FrontEnd):
             ValueError: if there is a virtual node and a target for each node.
         """
         x = self.norm(self._embed(batch.values))  # (T, D)
-        weight = batch.edge_weight
+        index, weight = batch.edge_index, batch.edge_weight
+        if index is None:  # a batch without graphs has no edges, as opposed to no edge slot
+            index = torch.empty(2, 0, dtype=torch.int64, device=x.device)
         if self.edges is not None:
             x, weight = self._score_edges(x, batch.edge_attr)
-        batch = batch.replace(values=self.dropout(x), edge_weight=weight, edge_attr=None)
+        x = self.dropout(x)
+        batch = batch.replace(values=x, edge_index=index, edge_weight=weight, edge_attr=None)
         if self.virtual is not None:
             batch = add_virtual_nodes(batch, self.virtual)
         positions = torch.zeros_like(batch.packing.positions)
@@ -161,13 +191,17 @@ class GraphFrontEnd(FrontEnd):
             parts.append(self.categories(ids))
         return sum(parts[1:], parts[0])
 
-    def _score_edges(self, x: Tensor, columns: Tensor | None) -> tuple[Tensor, Tensor | None]:
-        """Return x and the scores (E, H). An empty batch, which has no edges, reaches them too."""
+    def _score_edges(self, x: Tensor, columns: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Return x and the scores (E, H).
+
+        DDP wants a gradient for every parameter, and where there are no nodes the encoder, which
+        reads no edge then, gives the scores none: there x hands it on.
+        """
         assert self.edges is not None
-        if columns is not None:
-            return x, self.edges(columns)
-        nothing = x.new_empty(0, self.vectorizer.schema.edge_width)
-        return x + 0.0 * self.edges(nothing).sum(), None
+        if columns is None:
+            columns = x.new_empty(0, self.vectorizer.schema.edge_width)
+        scores: Tensor = self.edges(columns)
+        return x if len(x) else x + 0.0 * scores.sum(), scores
 
 
 def _projection(columns: int, dim: int) -> nn.Linear | None:

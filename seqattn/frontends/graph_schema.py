@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from seqattn.frontends.graph_checks import is_sparse
 from seqattn.graph import Graph
+from seqattn.graph_checks import is_sparse
 
 Floats = npt.NDArray[np.float64]
 Rows = npt.NDArray[np.float32]
@@ -39,23 +39,20 @@ class GraphSchema:
         """Learn columns, vocabularies and, where wished, means and deviations over all nodes.
 
         Raises:
-            ValueError: if there is no graph, or one has other columns than those before it; names
-                its number.
+            ValueError: if there is no graph, or one has other columns than those before it.
         """
         columns: dict[str, int] = {}
         nodes, edges, moments = _Names(), _Names(), _Moments()
-        count = 0
-        for count, graph in enumerate(graphs, 1):
-            try:
-                _require_columns(graph, columns)
-            except ValueError as error:
-                raise ValueError(f"training graph {count - 1}: {error}") from error
+        is_empty = True
+        for graph in graphs:
+            is_empty = False
+            _require_columns(graph, columns)
             columns |= _columns_of(graph)
             nodes.add(graph.categories)
             edges.add(graph.edge_categories)
             if self.standardize and graph.features is not None:
                 moments.add(_to_dense(graph.features))
-        if not count:
+        if is_empty:
             raise ValueError("sources must hold at least one training graph, got none")
         self.columns |= columns
         self.categories, self.edge_categories = nodes.sorted(), edges.sorted()

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from seqattn.frontends.graph_checks import check_graph
-from seqattn.graph import Graph, Sampled, add_reverse
+from seqattn.graph import Graph, Sampled, add_reverse, from_pyg, require_list
+from seqattn.graph_checks import check_graph
 
 
 def read_graph(raw: Any, draw: int | None = None) -> Graph:
@@ -21,7 +21,7 @@ def read_graph(raw: Any, draw: int | None = None) -> Graph:
         draw: for what is sampled.
 
     Raises:
-        TypeError: if it is none of these.
+        TypeError: if it is none of these, or a PyG ``Batch`` of several.
         ValueError: if the graph breaks a rule of :func:`check_graph`.
     """
     if isinstance(raw, Graph):
@@ -51,40 +51,30 @@ def count_nodes(raw: Any) -> int:
     return read_graph(raw).num_nodes
 
 
-def from_pyg(data: Any) -> Graph:
-    """Return the graph of a PyG ``Data``: its `x`, `edge_index`, `edge_weight` and `edge_attr`.
-
-    Whole numbers in `x` and `edge_attr` are categories, floats features; one dimension is one
-    column.
-
-    Raises:
-        ValueError: if there is no `edge_index`.
-    """
-    if data.edge_index is None:
-        raise ValueError("edge_index of a PyG Data must be given, got None")
-    x, attr = _columns_of(data.x), _columns_of(data.edge_attr)
-    weight = getattr(data, "edge_weight", None)
-    weight = weight if weight is not None else getattr(data, "weight", None)
-    return Graph(
-        num_nodes=int(data.num_nodes or 0),
-        edge_index=_to_array(data.edge_index),
-        features=None if _is_whole(x) else x,
-        categories=x if _is_whole(x) else None,
-        edge_weight=None if weight is None else _to_array(weight),
-        edge_attr=None if _is_whole(attr) else attr,
-        edge_categories=attr if _is_whole(attr) else None,
-    )
-
-
-def from_networkx(graph: Any) -> Graph:
+def from_networkx(
+    graph: Any,
+    *,
+    edge_attr_columns: Sequence[str] = (),
+    edge_category_columns: Sequence[str] = (),
+) -> Graph:
     """Return the graph of a networkx graph, its nodes in their order there.
 
     Read are of nodes `x` (a number or a vector) and `category` (a name, or several), of edges
-    `weight`. An edge of an undirected graph goes both ways; parallel edges sum.
+    `weight` and what is named here. An edge of an undirected graph goes both ways; parallel edges
+    sum.
+
+    Args:
+        graph: directed or not, with parallel edges or without.
+        edge_attr_columns: attributes that are numbers of an edge.
+        edge_category_columns: attributes that are names or numbers of an edge.
 
     Raises:
-        ValueError: if only some nodes or edges have one of them, or vectors differ in length.
+        TypeError: if one string is given where a list of columns is wanted.
+        ValueError: if only some nodes or edges have an attribute, none of the edges has one that is
+            named, or vectors differ in length.
     """
+    require_list("edge_attr_columns", edge_attr_columns)
+    require_list("edge_category_columns", edge_category_columns)
     names = list(graph.nodes)
     numbers = {name: number for number, name in enumerate(names)}
     edges = list(graph.edges(data=True))
@@ -93,18 +83,22 @@ def from_networkx(graph: Any) -> Graph:
     order = np.arange(len(edges))
     if not graph.is_directed():
         index, order = add_reverse(index)
-    places = [f"edge {source!r}, {target!r}" for source, target, _ in edges]
-    weights = _attributes("weight", places, [values for _, _, values in edges])
-    attributes = [graph.nodes[name] for name in names]
-    places = [f"node {name!r}" for name in names]
-    features = _attributes("x", places, attributes)
-    categories = _attributes("category", places, attributes)
+    of_nodes = _Attributes([f"node {name!r}" for name in names], [graph.nodes[n] for n in names])
+    of_edges = _Attributes(
+        [f"edge {source!r}, {target!r}" for source, target, _ in edges],
+        [values for _, _, values in edges],
+    )
+    weight = of_edges.read("weight")
+    attr = of_edges.join(edge_attr_columns)
+    categories = of_edges.join(edge_category_columns)
     return Graph(
         num_nodes=len(names),
         edge_index=index,
-        features=features,
-        categories=categories,
-        edge_weight=None if weights is None else weights[order, 0],
+        features=of_nodes.read("x"),
+        categories=of_nodes.read("category"),
+        edge_weight=None if weight is None else weight[order, 0],
+        edge_attr=None if attr is None else attr[order],
+        edge_categories=None if categories is None else categories[order],
         names=tuple(map(str, names)),
     )
 
@@ -117,43 +111,47 @@ def _is_of(raw: Any, package: str, name: str) -> bool:
     )
 
 
-def _to_array(tensor: Any) -> npt.NDArray[Any]:
-    dense = tensor.to_dense() if getattr(tensor, "is_sparse", False) else tensor
-    found: npt.NDArray[Any] = dense.detach().cpu().numpy()
-    return found
+class _Attributes:
+    """Attributes of networkx's nodes, or of its edges.
 
+    Args:
+        places: what errors call each.
+        values: the attributes of each.
+    """
 
-def _columns_of(tensor: Any) -> npt.NDArray[Any] | None:
-    """Return a tensor as an array with columns, or None without."""
-    if tensor is None:
-        return None
-    values = _to_array(tensor)
-    return values[:, None] if values.ndim == 1 else values
+    def __init__(self, places: Sequence[str], values: Sequence[Mapping[str, Any]]) -> None:
+        self.places = places
+        self.values = values
 
+    def read(self, name: str) -> npt.NDArray[Any] | None:
+        """Return an attribute of each place as a row, or None where no place has it."""
+        having = [name in values for values in self.values]
+        if not any(having):
+            return None
+        if not all(having):
+            missing = self.places[having.index(False)]
+            raise ValueError(f"{name!r} must be given everywhere or nowhere, got none at {missing}")
+        rows = [_as_row(values[name]) for values in self.values]
+        for row, place in zip(rows, self.places, strict=True):
+            if len(row) != len(rows[0]):
+                raise ValueError(
+                    f"{name!r} must have {len(rows[0])} columns, got {len(row)} at {place}"
+                )
+        found = np.empty((len(rows), len(rows[0])), dtype=object)
+        found[:] = rows
+        return found
 
-def _is_whole(values: npt.NDArray[Any] | None) -> bool:
-    return values is not None and values.dtype.kind in "iu"
-
-
-def _attributes(
-    name: str, places: list[str], attributes: list[Mapping[str, Any]]
-) -> npt.NDArray[Any] | None:
-    """Return an attribute of each place as a row, or None where no place has it."""
-    having = [name in values for values in attributes]
-    if not any(having):
-        return None
-    if not all(having):
-        missing = places[having.index(False)]
-        raise ValueError(f"{name!r} must be given everywhere or nowhere, got none at {missing}")
-    rows = [_as_row(values[name]) for values in attributes]
-    for row, place in zip(rows, places, strict=True):
-        if len(row) != len(rows[0]):
-            raise ValueError(
-                f"{name!r} must have {len(rows[0])} columns, got {len(row)} at {place}"
-            )
-    found = np.empty((len(rows), len(rows[0])), dtype=object)
-    found[:] = rows
-    return found
+    def join(self, names: Sequence[str]) -> npt.NDArray[Any] | None:
+        """Return the columns of attributes that every place has, or None for no attribute."""
+        if not names or not self.places:
+            return None
+        tables = []
+        for name in names:
+            table = self.read(name)
+            if table is None:
+                raise ValueError(f"{name!r} must be given everywhere, got none at {self.places[0]}")
+            tables.append(table)
+        return np.concatenate(tables, axis=1)
 
 
 def _as_row(value: Any) -> list[Any]:

@@ -48,6 +48,8 @@ class GraphVectorizer(Vectorizer):
             `edge_weight`; None for the latter.
         keep_edge_columns: whether all columns of the edges are handed on, as `edge_attr`.
         positive_edges: whether a negative edge weight is refused.
+        weighs_edges: whether edge weights are wanted, so that a warning is due where edges have
+            columns and none of them is the weight.
     """
 
     def __init__(
@@ -61,6 +63,7 @@ class GraphVectorizer(Vectorizer):
         edge_weight_column: int | None = None,
         keep_edge_columns: bool = False,
         positive_edges: bool = False,
+        weighs_edges: bool = False,
     ) -> None:
         self.normalize = normalize
         self.degree = degree
@@ -70,11 +73,14 @@ class GraphVectorizer(Vectorizer):
         self.edge_weight_column = edge_weight_column
         self.keep_edge_columns = keep_edge_columns
         self.positive_edges = positive_edges
+        self.weighs_edges = weighs_edges
         self.schema = GraphSchema(standardize=normalize == "columns")
         self._cache = TableCache(_CACHED_BYTES)
 
     def fit(self, sources: Iterable[Any]) -> None:
-        """Learn columns, vocabularies and means; say where eigenvectors are fewer than asked.
+        """Learn columns, vocabularies and means.
+
+        It warns where eigenvectors are fewer than asked, and where no column of edges is read.
 
         Raises:
             TypeError: if a source is no graph.
@@ -84,6 +90,7 @@ class GraphVectorizer(Vectorizer):
         sizes: list[int] = []
         self.schema.fit(self._read(sources, sizes))
         self._require_columns()
+        self._warn_about_unread_columns()
         self._warn_about_small_graphs(sizes)
 
     @property
@@ -162,11 +169,8 @@ class GraphVectorizer(Vectorizer):
 
     def _read(self, sources: Iterable[Any], sizes: list[int]) -> Iterator[Graph]:
         """Yield the graphs one by one; where eigenvectors are asked for, note their sizes."""
-        for number, raw in enumerate(sources):
-            try:
-                graph = read_graph(raw)
-            except ValueError as error:
-                raise ValueError(f"training graph {number}: {error}") from error
+        for raw in sources:
+            graph = read_graph(raw)
             if self.laplacian:
                 sizes.append(_largest_component(graph))
             yield graph
@@ -189,6 +193,34 @@ class GraphVectorizer(Vectorizer):
                 "got none"
             )
 
+    def _warn_about_unread_columns(self) -> None:
+        """Say that all edges weigh the same although they have columns."""
+        columns = self.schema.columns
+        unread = [name for name in ("edge_attr", "edge_categories") if columns[name]]
+        is_read = self.keep_edge_columns or self.edge_weight_column is not None
+        if self.weighs_edges and unread and not is_read and not columns["edge_weight"]:
+            warnings.warn(
+                f"the training graphs have {' and '.join(unread)} but no edge_weight, so that "
+                "every edge weighs 1: name a column as edge_weight_column, or project them all "
+                "by edge_heads",
+                stacklevel=2,
+            )
+
+    def _require_positive(self, graph: Graph) -> None:
+        weight = self._weight(graph)
+        if self.positive_edges and weight is not None and (weight < 0).any():
+            edge = int((weight < 0).argmax())
+            raise ValueError(
+                "edge_weight must not be negative where layers multiply by it or replace "
+                f"attention with it, got {weight[edge]} at edge {edge}"
+            )
+
+    def _weight(self, graph: Graph) -> npt.NDArray[Any] | None:
+        column = self.edge_weight_column
+        if column is None:
+            return graph.edge_weight
+        return None if graph.edge_attr is None else graph.edge_attr[:, column]
+
     def _warn_about_small_graphs(self, sizes: list[int]) -> None:
         """Say that some graphs have fewer eigenvectors than asked for."""
         small = [number for number, size in enumerate(sizes) if size - 1 < self.laplacian]
@@ -203,15 +235,8 @@ class GraphVectorizer(Vectorizer):
 
     def _edges(self, graph: Graph) -> tuple[Tensor, Tensor | None, Tensor | None]:
         """Return every edge once, with its weight and its columns."""
-        weight, attr, column = graph.edge_weight, None, self.edge_weight_column
-        if column is not None:
-            weight = None if graph.edge_attr is None else graph.edge_attr[:, column]
-        if self.positive_edges and weight is not None and (weight < 0).any():
-            edge = int((weight < 0).argmax())
-            raise ValueError(
-                f"edge_weight must not be negative with positive_edges, "
-                f"got {weight[edge]} at edge {edge}"
-            )
+        self._require_positive(graph)
+        weight, attr = self._weight(graph), None
         if self.keep_edge_columns:
             weight, attr = None, self.schema.edge_values(graph)
         return merge_duplicate_edges(

@@ -15,15 +15,18 @@ from seqattn.frontends.arrays import Array, Moments, naming_source, read_array, 
 from seqattn.frontends.base import FrontEnd
 from seqattn.vectorizer import Vectorized, Vectorizer
 
+_FEW = 4
+"""Where the last axis is longer than this and another one is not, channels are not last."""
+
 
 class PatchFrontEnd(FrontEnd):
     """Cuts an image into patches, row by row, and gives each a vector (Dosovitskiy et al. 2021).
 
     A raw source is an array, a tensor, or the path of a ``.npy`` or ``.npz`` file of one array:
     an image (H, W) or (H, W, C), or, with a patch of three sizes, a video (frames, H, W) or
-    (frames, H, W, C), whose tubes come frame by frame. Pixels are floats, or uint8, which become
-    0 … 1; each channel is standardised by the training pixels. A side that a patch does not divide
-    is extended by its last pixels.
+    (frames, H, W, C), whose tubes come frame by frame. Channels are last, in a tensor too. Pixels
+    are floats, or uint8, which become 0 … 1; each channel is standardised by the training pixels.
+    A side that a patch does not divide is extended by its last pixels.
 
     A vector is one linear layer of the pixels plus a learned vector for the row, one for the column
     and, of a video, one for the frames. There are as many of each as the largest training source
@@ -95,11 +98,13 @@ class PatchVectorizer(Vectorizer):
     """
 
     def __init__(self, patch: int | Sequence[int] = 4, *, shift: int = 0) -> None:
-        sizes = (patch, patch) if isinstance(patch, int) else tuple(patch)
-        if len(sizes) not in (2, 3) or min(sizes) < 1:
-            raise ValueError(f"patch must be one, two or three sizes of at least 1, got {patch!r}")
-        if shift < 0:
-            raise ValueError(f"shift must be at least 0 pixels, got {shift}")
+        sizes = tuple(patch) if isinstance(patch, Sequence) else (patch, patch)
+        if len(sizes) not in (2, 3) or not all(_is_whole(size, 1) for size in sizes):
+            raise ValueError(
+                f"patch must be one, two or three whole sizes of at least 1, got {patch!r}"
+            )
+        if not _is_whole(shift, 0):
+            raise ValueError(f"shift must be a whole number of pixels, at least 0, got {shift!r}")
         self.patch = sizes
         self.shift = shift
         self.grid: list[int] = []
@@ -184,6 +189,11 @@ class PatchVectorizer(Vectorizer):
                 f"{list(self.patch)}, and a pixel, got {array.shape}"
             )
         array = array[..., None] if array.ndim == axes else array
+        if array.shape[-1] > _FEW >= min(array.shape[:-1]):
+            raise ValueError(
+                f"an array must have its channels last, got {array.shape}, which looks like "
+                "channels first: permute it"
+            )
         if channels and array.shape[-1] != channels:
             raise ValueError(f"an array must have {channels} channels, got {array.shape[-1]}")
         return array
@@ -221,6 +231,10 @@ class PatchVectorizer(Vectorizer):
         top, left = random.integers(2 * self.shift + 1, size=2)
         wide = np.pad(picture, margins, mode="edge")
         return wide[..., top : top + height, left : left + width, :]
+
+
+def _is_whole(number: object, least: int) -> bool:
+    return isinstance(number, int) and not isinstance(number, bool) and number >= least
 
 
 def _grid_of(picture: Array, patch: Sequence[int]) -> list[int]:

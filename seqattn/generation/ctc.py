@@ -34,13 +34,20 @@ class AlignedSymbol:
     confidence: float
 
 
-def ctc_greedy(log_probs: Tensor, lengths: Sequence[int], blank: int = 0) -> list[list[Hypothesis]]:
+def ctc_greedy(
+    log_probs: Tensor,
+    lengths: Sequence[int],
+    blank: int = 0,
+    *,
+    keys: Sequence[str] | None = None,
+) -> list[list[Hypothesis]]:
     """Return what the best path of each sequence spells; its score is the path's.
 
     Args:
         log_probs: of B sequences, packed.
         lengths: frames of each.
         blank: id of the blank.
+        keys: of the sequences, for error messages.
 
     Shape:
         log_probs (T, V).
@@ -49,7 +56,7 @@ def ctc_greedy(log_probs: Tensor, lengths: Sequence[int], blank: int = 0) -> lis
         ValueError: if the shapes do not fit.
         DataError: if a number is NaN or +inf; names the frame and the sequence.
     """
-    _check(log_probs, lengths, blank)
+    _check(log_probs, lengths, blank, keys)
     best, ids = log_probs.max(-1)  # (T,)
     found = []
     for scores, path in zip(
@@ -68,6 +75,7 @@ def ctc_beam(
     *,
     width: int,
     n_best: int = 1,
+    keys: Sequence[str] | None = None,
 ) -> list[list[Hypothesis]]:
     """Return the likeliest sequences, each by all its paths that the beam has kept.
 
@@ -79,6 +87,7 @@ def ctc_beam(
         blank: id of the blank.
         width: W, prefixes kept.
         n_best: hypotheses given for each sequence at most, the best first.
+        keys: of the sequences, for error messages.
 
     Shape:
         log_probs (T, V).
@@ -91,7 +100,7 @@ def ctc_beam(
         raise ValueError(f"width must be at least 1, got {width}")
     if not 1 <= n_best <= width:
         raise ValueError(f"n_best must lie in 1 … width = {width}, got {n_best}")
-    _check(log_probs, lengths, blank)
+    _check(log_probs, lengths, blank, keys)
     order = sorted(range(len(lengths)), key=lambda number: -lengths[number])
     frames = _pad(in_full_precision(log_probs), lengths, order)  # (B, longest, V)
     beams = _Prefixes(len(lengths), width, blank, frames)
@@ -221,7 +230,7 @@ def ctc_align(
         ValueError: if the shapes do not fit.
         DataError: if a target is longer than its frames, or a number is NaN or +inf.
     """
-    _check(log_probs, lengths, blank)
+    _check(log_probs, lengths, blank, keys)
     require_ctc_lengths(lengths, targets, keys)
     found = []
     pieces = torch.split(in_full_precision(log_probs), list(lengths))
@@ -312,7 +321,9 @@ def _pad(log_probs: Tensor, lengths: Sequence[int], order: Sequence[int]) -> Ten
     return torch.nn.utils.rnn.pad_sequence([pieces[number] for number in order], batch_first=True)
 
 
-def _check(log_probs: Tensor, lengths: Sequence[int], blank: int) -> None:
+def _check(
+    log_probs: Tensor, lengths: Sequence[int], blank: int, keys: Sequence[str] | None
+) -> None:
     if log_probs.dim() != 2:
         raise ValueError(f"log_probs must have shape (T, V), got {tuple(log_probs.shape)}")
     if sum(lengths) != len(log_probs):
@@ -325,6 +336,5 @@ def _check(log_probs: Tensor, lengths: Sequence[int], blank: int) -> None:
         number = 0
         while frame >= lengths[number]:
             frame, number = frame - lengths[number], number + 1
-        raise DataError(
-            f"log_probs must be finite, got NaN or inf at frame {frame} of sequence {number}"
-        )
+        rule = f"log_probs must be finite, got NaN or inf at frame {frame}"
+        raise DataError(rule, key=_key(number, keys))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal, Self
+from typing import Any, Literal, Protocol, Self, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +15,7 @@ from seqattn.batch import SequenceBatch
 from seqattn.checkpoint import SavedHead, transfer_weights
 from seqattn.collate import Collator
 from seqattn.frontends.base import FrontEnd
+from seqattn.heads.examples import naming_examples
 from seqattn.heads.output import Loss, Output
 from seqattn.heads.run import training_examples
 from seqattn.heads.trained_module import Monitor as Monitor
@@ -28,6 +29,14 @@ from seqattn.seeds import seeded
 from seqattn.vectorizer import TargetVectorizer, Vectorizer
 
 LayerChoice = int | Literal["last", "mix"]
+
+
+@runtime_checkable
+class SuitsEncoder(Protocol):
+    """A front-end that must know what the encoder does with what it gives."""
+
+    def suit(self, encoder: Encoder) -> None:
+        """Take note of the encoder that a head has joined to it."""
 
 
 class TaskHead(TrainedModule, ABC):
@@ -49,7 +58,7 @@ class TaskHead(TrainedModule, ABC):
 
     Raises:
         TypeError: if `frontend` or `encoder` is none.
-        ValueError: if a number is out of its range.
+        ValueError: if a number is out of its range, or the front-end does not suit the encoder.
     """
 
     output: nn.Module
@@ -79,6 +88,8 @@ class TaskHead(TrainedModule, ABC):
             clip_norm=clip_norm,
         )
         require_parts(frontend, encoder)
+        if isinstance(frontend, SuitsEncoder):
+            frontend.suit(encoder)
         if not 0 <= label_smoothing <= 1:
             raise ValueError(f"label_smoothing must lie in 0 … 1, got {label_smoothing}")
         _require_layer(layer, len(encoder.layers))
@@ -227,20 +238,35 @@ class TaskHead(TrainedModule, ABC):
         if self.trainer.is_global_zero:
             examples = training_examples(self.trainer, self.task)
             sources = [example.source for example in examples]
-            source = self.frontend.vectorizer
+            keys = [example.key or str(place) for place, example in enumerate(examples)]
             if pretrained is not None and pretrained.has_frontend(self.frontend):
-                source.adopt(pretrained.vectorizers["source"], sources)
-            self.fit_vectorizers(sources, [example.target for example in examples])
+                with naming_examples(sources, keys) as given:
+                    self.frontend.vectorizer.adopt(pretrained.vectorizers["source"], given)
+            self.fit_vectorizers(sources, [example.target for example in examples], keys)
             states = self.vectorizer_states()
         if self.trainer.world_size > 1:
             self._load_states(self.trainer.strategy.broadcast(states))
 
-    def fit_vectorizers(self, sources: Sequence[Any], targets: Sequence[Any]) -> None:
-        """Fit the vectorizers that are not fitted yet on raw training data."""
-        if not self.frontend.vectorizer.is_fitted:
-            self.frontend.vectorizer.fit(sources)
-        if self.target_vectorizer is not None and not self.target_vectorizer.is_fitted:
-            self.target_vectorizer.fit(targets)
+    def fit_vectorizers(
+        self, sources: Sequence[Any], targets: Sequence[Any], keys: Sequence[str] | None = None
+    ) -> None:
+        """Fit the vectorizers that are not fitted yet on raw training data.
+
+        Args:
+            sources: of each example.
+            targets: of each example.
+            keys: what errors call the examples; by default their places.
+
+        Raises:
+            DataError: if a source or a target breaks a rule; names its key.
+        """
+        for vectorizer, raw in (
+            (self.frontend.vectorizer, sources),
+            (self.target_vectorizer, targets),
+        ):
+            if vectorizer is not None and not vectorizer.is_fitted:
+                with naming_examples(raw, keys) as given:
+                    vectorizer.fit(given)
 
     def _build(self) -> None:
         with seeded("build"):  # strategies of several processes have set the seed anew by now

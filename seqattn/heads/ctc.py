@@ -108,25 +108,31 @@ def _negative_log_likelihood(
     )
 
 
-def read_frames(log_probs: Sequence[Tensor], width: int, n_best: int) -> list[list[Hypothesis]]:
+def read_frames(
+    log_probs: Sequence[Tensor], keys: Sequence[str], width: int, n_best: int
+) -> list[list[Hypothesis]]:
     """Return the symbols that the frames of each sequence say, the best first.
 
     Args:
         log_probs: of each sequence.
+        keys: of the sequences.
         width: prefixes that the search keeps; 1 takes the best path.
         n_best: hypotheses of each at most.
 
     Shape:
         log_probs (L, V) of each.
+
+    Raises:
+        DataError: if a number is NaN or +inf; names the frame and the key.
     """
     if not log_probs:
         return []
     lengths = [len(own) for own in log_probs]
     packed = torch.cat(list(log_probs))
     if width == 1:
-        found = ctc_greedy(packed, lengths)
+        found = ctc_greedy(packed, lengths, keys=keys)
     else:
-        found = ctc_beam(packed, lengths, width=width, n_best=n_best)
+        found = ctc_beam(packed, lengths, width=width, n_best=n_best, keys=keys)
     return [
         [replace(one, symbols=[number + _SHIFT for number in one.symbols]) for one in ranked]
         for ranked in found

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Protocol, Self, cast
 
 import torch
@@ -65,7 +65,7 @@ class MultiTask(TrainedModule):
             of the same task, if there is one.
 
     Raises:
-        TypeError: if `encoder` or a head is none.
+        TypeError: if `encoder`, a head or a weight is none.
         ValueError: if there is no head, a task's name cannot be one, a head has another encoder or
             an argument that the run has, two share a front-end, `weights` or `monitor` names no
             task, or a number is out of its range.
@@ -220,13 +220,24 @@ class MultiTask(TrainedModule):
             values |= {f"{task}/{name}": value for name, value in metrics.items()}
         return values
 
-    def predict_step(self, batch: Any, batch_idx: int) -> Any:
+    def predict(self, raw: Sequence[Any], *, batch_tokens: int | None = None) -> list[Any]:
         """Refuse: a head alone predicts.
 
         Raises:
             ValueError: always.
         """
-        raise ValueError(
+        raise self._not_alone()
+
+    def predict_step(self, batch: Any, batch_idx: int) -> Any:
+        """Refuse, as :meth:`predict` does.
+
+        Raises:
+            ValueError: always.
+        """
+        raise self._not_alone()
+
+    def _not_alone(self) -> ValueError:
+        return ValueError(
             "a joint model predicts with one head at a time: take tasks[task], or what "
             f"seqattn.load(path, task=…) gives, with task one of {_listed(self.heads)}"
         )
@@ -297,6 +308,8 @@ def _complete_weights(weights: Mapping[str, float], tasks: list[str]) -> dict[st
     for name, weight in weights.items():
         if name not in tasks:
             raise ValueError(f"weights must be of tasks, {_listed(tasks)}, got one of {name!r}")
+        if isinstance(weight, bool) or not isinstance(weight, int | float):
+            raise TypeError(f"weights must be numbers, got {weight!r} for {name!r}")
         if not 0 <= weight < math.inf:
             raise ValueError(f"weights must be finite and not negative, got {weight} for {name!r}")
     complete = {name: float(weights.get(name, 1.0)) for name in tasks}

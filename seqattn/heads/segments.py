@@ -43,6 +43,24 @@ def read_segments(target: Sequence[Any]) -> list[Segment]:
     return segments
 
 
+def require_inside(segments: Sequence[Segment], times: Tensor) -> None:
+    """Check that segments, in the order of time, begin before a sound ends.
+
+    Shape:
+        times (L,), the centres of its frames in seconds.
+
+    Raises:
+        ValueError: if the last one begins after the last frame.
+    """
+    seconds = float(times[0] + times[-1]) if len(times) else 0.0  # half a frame at both ends
+    if segments and segments[-1][0] > seconds:
+        start, _, label = segments[-1]
+        raise ValueError(
+            f"a segment must start within the sound's {seconds:.3f} seconds, "
+            f"got {label!r} from {start} seconds"
+        )
+
+
 def label_frames(segments: Sequence[Segment], times: Tensor) -> list[str]:
     """Return for each frame the label of the segment that holds its centre.
 

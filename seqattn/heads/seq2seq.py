@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,7 +13,7 @@ from seqattn.batch import SequenceBatch
 from seqattn.frontends.base import FrontEnd
 from seqattn.frontends.text_layers import LearnedSymbols
 from seqattn.generation.stepper import Hypothesis
-from seqattn.heads.base import LayerChoice, Monitor, TaskHead, require_parts
+from seqattn.heads.base import LayerChoice, Monitor, require_parts
 from seqattn.heads.ctc import (
     add_words,
     class_names,
@@ -33,6 +32,7 @@ from seqattn.heads.sequence_metrics import (
     require_monitor,
     update_sequence_metrics,
 )
+from seqattn.heads.sequence_prediction import SequencePrediction
 from seqattn.heads.sequence_targets import TargetSequenceVectorizer, TargetUnits
 from seqattn.heads.targets import Unseen
 from seqattn.heads.teacher import TeacherForcing
@@ -43,7 +43,7 @@ from seqattn.layers.encoder import Encoder
 from seqattn.optim import Schedule
 
 
-class Seq2Seq(TaskHead):
+class Seq2Seq(SequencePrediction):
     """Writes a sequence of symbols for every source, whatever its modality.
 
     With a decoder, symbols are written one after the other, from BEGIN to END, and trained in one
@@ -52,7 +52,9 @@ class Seq2Seq(TaskHead):
     2006), which suits sources that are longer than their targets and in the same order.
 
     A target is a string or a list of tokens, and so is a prediction. Symbols that training never
-    had weigh nothing in the loss, are never written, and count as wrong.
+    had weigh nothing in the loss, are never written, and count as wrong. A sound longer than its
+    front-end's `piece_seconds` is predicted in pieces, which are joined between two words where
+    they overlap; with a decoder it is refused, since what is written has no times.
 
     Evaluation gives ``loss`` and, with a decoder, ``accuracy`` (of symbols and END, each given the
     true ones before it: teacher forcing). Besides, outputs are written freely, by the settings of
@@ -86,20 +88,19 @@ class Seq2Seq(TaskHead):
         top_p: draw among the best that together have this probability.
         decode_examples: validation examples, of all processes together, that outputs are written
             for: so many on average, chosen by their keys, the same ones in every epoch and whatever
-            the number of processes. 0 for none.
+            the number of processes; of a word (``w``, ``w(2)``) all variants or none. 0 for none.
         metrics: of what is written, some of ``exact_match``, ``token_error_rate``,
             ``word_error_rate``, ``character_error_rate``, ``bleu``, ``chrf``, ``rouge1`` and
             ``rougeL``; None for all but the last three.
-        monitor: which of the metrics, ``loss`` or ``accuracy`` chooses the best checkpoint; None
-            for the token error rate, or the first metric, or the loss where nothing is written.
+        monitor: which of the metrics, ``loss``, ``accuracy``, ``gap`` or what a subclass adds in
+            :meth:`build_metrics` (asked before it is fitted) chooses the best checkpoint; None for
+            the token error rate, or the first metric, or the loss where nothing is written.
 
     Raises:
         ValueError: if the decoder does not fit the encoder or does not write step by step, if a
             setting is out of its range or needs a decoder, or a metric is unknown.
         TypeError: if `decoder` is none.
     """
-
-    target_vectorizer: TargetSequenceVectorizer
 
     def __init__(
         self,
@@ -175,8 +176,9 @@ class Seq2Seq(TaskHead):
             self.settings.require_search_only()
         self.decode_examples = decode_examples
         self.metric_names = require_metrics(metrics, decode_examples)
-        self._monitor = require_monitor(monitor, self.metric_names, teaches=decoder is not None)
-        self._written = self._unfinished = 0
+        self._monitor = require_monitor(
+            monitor, self.metric_names, teaches=decoder is not None, build=self.build_metrics
+        )
 
     @property
     def monitor(self) -> Monitor:
@@ -279,32 +281,6 @@ class Seq2Seq(TaskHead):
 
     # --- prediction -------------------------------------------------------------------------
 
-    def predict(
-        self, raw: Sequence[Any], *, batch_tokens: int | None = None, **settings: Any
-    ) -> list[Any]:
-        """Return the output for each raw source, in the same order; see :meth:`decode`.
-
-        Warns, once, of outputs at whose end END never came.
-        """
-        self._written = self._unfinished = 0
-        found = super().predict(raw, batch_tokens=batch_tokens, **settings)
-        self._warn_of_unfinished()
-        return found
-
-    def on_predict_epoch_end(self) -> None:
-        """Warn as :meth:`predict` does."""
-        self._warn_of_unfinished()
-
-    def _warn_of_unfinished(self) -> None:
-        if self._unfinished:
-            warnings.warn(
-                f"{self._unfinished} of {self._written} outputs reached max_length without END: "
-                "raise it, or see which with n_best=1",
-                UserWarning,
-                stacklevel=3,
-            )
-        self._written = self._unfinished = 0
-
     def decode(
         self,
         output: Output,
@@ -367,9 +343,8 @@ class Seq2Seq(TaskHead):
             add_words(described, found, self._frames(output, batch), vectorizer, seconds)
         if n_best is not None:
             return described
-        self._written += len(found)
-        self._unfinished += sum(not ranked[0]["finished"] for ranked in described)
         best = [ranked[0] for ranked in described]
+        self._count_written([one["finished"] for one in best])
         if times:
             return [{"output": one["output"], "words": one["words"]} for one in best]
         return [one["output"] for one in best]
@@ -387,8 +362,9 @@ class Seq2Seq(TaskHead):
         """Return hypotheses for the chosen sources, at least one each, the best first."""
         if self.decoder is None:
             settings.require_search_only()
-            frames = self._frames(output, batch)
-            return read_frames([frames[place] for place in chosen], settings.width, n_best)
+            every = self._frames(output, batch)
+            frames, keys = [every[place] for place in chosen], [batch.keys[at] for at in chosen]
+            return read_frames(frames, keys, settings.width, n_best)
         writer = Writer(self.decoder, self.target_embedding, self.output, self.target_vectorizer)
         return writer.write(output, batch, settings, chosen, n_best=n_best, seed=seed)
 

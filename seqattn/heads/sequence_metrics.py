@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 
 import torch
@@ -31,6 +32,7 @@ _METRICS: dict[str, Callable[[], Metric]] = {
     "rouge1": lambda: Rouge("1"),
     "rougeL": lambda: Rouge("L"),
 }
+_VARIANT = re.compile(r"\(\d+\)$")
 _USUAL = tuple(name for name in _METRICS if name not in ("chrf", "rouge1", "rougeL"))
 
 
@@ -91,24 +93,34 @@ def require_metrics(metrics: Sequence[str] | None, decode_examples: int) -> list
     return list(_USUAL) if decode_examples else []
 
 
-def require_monitor(monitor: str | None, metrics: Sequence[str], *, teaches: bool) -> Monitor:
+def require_monitor(
+    monitor: str | None,
+    metrics: Sequence[str],
+    *,
+    teaches: bool,
+    build: Callable[[], MetricCollection],
+) -> Monitor:
     """Return the metric that chooses the best checkpoint, and its direction.
 
     Args:
         monitor: the one asked for; None for the token error rate, the first metric or the loss.
         metrics: those of what is written.
-        teaches: whether there is an accuracy under teacher forcing.
+        teaches: whether there is an accuracy under teacher forcing, and a gap to it.
+        build: gives all that is measured, what a subclass adds too; asked for these alone.
 
     Raises:
-        ValueError: if it is none of those that are measured.
+        ValueError: if it is none of those that are measured and have a direction.
     """
-    known = ["loss", *(["accuracy"] if teaches else []), *metrics]
     if monitor is None:
         monitor = "token_error_rate" if "token_error_rate" in metrics else [*metrics, "loss"][0]
-    if monitor not in known:
-        raise ValueError(f"monitor must be one of {', '.join(known)}, got {monitor!r}")
-    falls = monitor == "loss" or monitor.endswith("error_rate")
-    return f"val/{monitor}", "min" if falls else "max"
+    rises = {"loss": False, **({"accuracy": True} if teaches else {})}
+    rises |= {name: bool(_METRICS[name]().higher_is_better) for name in metrics}
+    if monitor not in rises:
+        directions = {name: metric.higher_is_better for name, metric in build().items()}
+        rises |= {name: better for name, better in directions.items() if better is not None}
+    if monitor not in rises:
+        raise ValueError(f"monitor must be one of {', '.join(rises)}, got {monitor!r}")
+    return f"val/{monitor}", "max" if rises[monitor] else "min"
 
 
 def make_sequence_metrics(names: Sequence[str], classes: int | None) -> MetricCollection:
@@ -127,15 +139,20 @@ def make_sequence_metrics(names: Sequence[str], classes: int | None) -> MetricCo
 
 
 def choose_examples(batch: SequenceBatch, share: float) -> list[int]:
-    """Return the places of a share of the labelled examples, chosen by key and target."""
+    """Return the places of a share of the labelled examples.
+
+    An example's key alone decides, so the choice is the same in every epoch, however the examples
+    are batched and shared among processes. Keys that differ in nothing but a number in brackets at
+    their end, those of the variants of one word, are chosen together. Where a key is a mere number,
+    as those are that the collator makes up within a batch, the target decides too.
+    """
     counted = batch.labelled_sequences
     places = range(len(batch)) if counted is None else counted.nonzero()[:, 0].tolist()
-    if share >= 1:
-        return list(places)
-    targets = target_rows(batch)
-    return [
-        place for place in places if derive_seed(batch.keys[place], *targets[place]) < share * 2**63
-    ]
+    names = [_VARIANT.sub("", key) for key in batch.keys]
+    rows = target_rows(batch)
+    parts = [row if name.isdecimal() else [] for name, row in zip(names, rows, strict=True)]
+    seeds = [derive_seed(name, *part) for name, part in zip(names, parts, strict=True)]
+    return [place for place in places if seeds[place] < share * 2**63]
 
 
 def update_sequence_metrics(

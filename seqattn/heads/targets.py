@@ -16,6 +16,7 @@ from seqattn.heads.segments import (
     is_segmented,
     label_frames,
     read_segments,
+    require_inside,
 )
 from seqattn.vectorizer import TargetVectorizer, Vectorized
 
@@ -136,7 +137,10 @@ class TokenLabelVectorizer(LabelVectorizer):
             return _position_names(raw)
         if source.times is None:
             raise ValueError("segments need a source whose positions have times (sound), got none")
-        return label_frames(read_segments(raw), source.times)
+        segments = read_segments(raw)
+        if source.labelled is None or bool(source.labelled.any()):  # a skipped sound has no length
+            require_inside(segments, source.times)
+        return label_frames(segments, source.times)
 
     def join(self, rows: Sequence[Tensor]) -> Tensor:
         """Return the ids of all positions (T,)."""

@@ -41,7 +41,8 @@ class TokenLabeling(TaskHead):
             or be an ``error``.
 
     Raises:
-        ValueError: if a class weight is negative, or the front-end puts a begin position first.
+        ValueError: if a class weight is negative, or the front-end adds a position: one at the
+            beginning, or a virtual node.
     """
 
     def __init__(
@@ -77,6 +78,10 @@ class TokenLabeling(TaskHead):
         self.class_weights = class_weights
         if getattr(frontend.vectorizer, "begin", False):
             raise ValueError("token labeling needs a label for every position, got begin=True")
+        if getattr(frontend, "virtual_node", False):
+            raise ValueError(
+                "token labeling needs a label for every position, got virtual_node=True"
+            )
 
     @property
     def monitor(self) -> Monitor:

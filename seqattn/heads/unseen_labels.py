@@ -30,15 +30,18 @@ class UnseenLabels(Metric):
         return True
 
     def update(self, batch: SequenceBatch) -> None:
-        """Count the labels of a batch; unlabelled positions have none."""
-        if isinstance(batch.targets, SequenceBatch):
-            batch = batch.targets.replace(targets=batch.targets.values)
-        targets = batch.targets
+        """Count the labels of a batch; unlabelled positions and sequences have none."""
+        targets, counted = batch.targets, batch.labelled_sequences
+        if isinstance(targets, SequenceBatch):
+            counted = None if counted is None else counted[targets.sequence_ids]
+            targets = targets.values
+        elif targets is not None and len(targets) == len(batch.values):
+            counted = batch.labelled
         if not isinstance(targets, Tensor) or targets.is_floating_point():
             return
         unseen = -targets.clamp(max=0)
-        if batch.labelled is not None and batch.labelled.shape == targets.shape:
-            unseen = unseen * batch.labelled
+        if counted is not None:
+            unseen = unseen * (counted if unseen.dim() == 1 else counted[:, None])
         self.count = self.count + unseen.sum()
 
     def compute(self) -> Tensor:

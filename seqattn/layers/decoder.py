@@ -48,8 +48,9 @@ class Decoder(LayerStack):
         depth: number of layers.
         heads: H.
         mixer: what mixes the positions of a sequence before they read the memory; ``recurrent``
-            gives the attentive recurrent decoder (Bahdanau et al. 2015).
-        score: how query and key are compared, in the cross-attention too.
+            with the ``additive`` score is the attentive recurrent decoder (Bahdanau et al. 2015).
+        score: how query and key are compared: in the cross-attention, and within the sequence
+            where the mixer is an attention.
         pattern: who may attend to whom within the sequence.
         edge_weight: ``ignore``: the positions written have no edges.
         position: of the sequence; the memory's are in its vectors.
@@ -77,6 +78,7 @@ class Decoder(LayerStack):
     """
 
     layer_class = DecoderLayer
+    reads_memory = True
 
     def __init__(
         self,

@@ -36,6 +36,8 @@ _CHOICES: dict[str, Any] = {
     "feedforward": FeedForwardName,
 }
 
+_VARLEN_SCORE = "kernel='varlen' knows the plain dot score only, got 'additive' or 'alibi'"
+
 
 @dataclass(frozen=True)
 class AttentionSizes:
@@ -81,7 +83,11 @@ class LayerSlots:
 
 
 def slots_per_layer(
-    depth: int, slots: Mapping[str, Any], kernel: KernelName = "auto"
+    depth: int,
+    slots: Mapping[str, Any],
+    kernel: KernelName = "auto",
+    *,
+    reads_memory: bool = False,
 ) -> list[LayerSlots]:
     """Return the slots of each layer.
 
@@ -89,6 +95,7 @@ def slots_per_layer(
         depth: number of layers.
         slots: for each field of :class:`LayerSlots` one value, or a list of `depth` values.
         kernel: the kernel that will compute them.
+        reads_memory: whether each layer has a cross-attention, which takes its score.
 
     Raises:
         ValueError: if a list has another length, a value is unknown, or a layer's values make no
@@ -105,7 +112,7 @@ def slots_per_layer(
         for index in range(depth)
     ]
     for index, layer in enumerate(layers):
-        reason = refuse(layer, kernel)
+        reason = refuse(layer, kernel, reads_memory=reads_memory)
         if reason is not None:
             raise ValueError(f"{reason} (layer {index})")
     return layers
@@ -122,13 +129,15 @@ def require_attention_for(kernel: KernelName, layers: Sequence[LayerSlots]) -> N
         raise ValueError(f"kernel={kernel!r} needs a layer with attention, got mixer={mixers}")
 
 
-def refuse(layer: LayerSlots, kernel: KernelName = "auto") -> str | None:
+def refuse(
+    layer: LayerSlots, kernel: KernelName = "auto", *, reads_memory: bool = False
+) -> str | None:
     """Return the sentence that says why a layer's slots make no sense together, or None.
 
     The table of these rules is in docs/attention.md.
     """
     if not layer.attends:
-        return _refuse_without_attention(layer)
+        return _refuse_without_attention(layer, kernel, reads_memory)
     pattern, weight = layer.pattern, layer.edge_weight
     has_edges = isinstance(pattern, Edges)
     name = type(pattern).__name__
@@ -145,7 +154,9 @@ def refuse(layer: LayerSlots, kernel: KernelName = "auto") -> str | None:
     return _refuse_kernel(layer, kernel)
 
 
-def _refuse_without_attention(layer: LayerSlots) -> str | None:
+def _refuse_without_attention(
+    layer: LayerSlots, kernel: KernelName, reads_memory: bool
+) -> str | None:
     """Refuse what only an attention could read. Positions are read by the layers that attend."""
     mixer, pattern = layer.mixer, layer.pattern
     name = type(pattern).__name__
@@ -155,8 +166,10 @@ def _refuse_without_attention(layer: LayerSlots) -> str | None:
         return f"mixer={mixer!r} reads no edges, got the pattern Edges"
     if isinstance(pattern, Window) and mixer not in ("window", "convolution"):
         return f"mixer={mixer!r} has no window, got the pattern Window"
-    if layer.score != "dot":
+    if layer.score != "dot" and not reads_memory:
         return f"mixer={mixer!r} has no score, got score={layer.score!r}"
+    if layer.score != "dot" and kernel == "varlen":
+        return _VARLEN_SCORE
     if layer.edge_weight != "ignore":
         return f"mixer={mixer!r} reads no edges, got edge_weight={layer.edge_weight!r}"
     if mixer == "none" and layer.feedforward == "none":
@@ -176,7 +189,7 @@ def _refuse_kernel(layer: LayerSlots, kernel: KernelName) -> str | None:
     if kernel == "varlen" and isinstance(layer.pattern, Edges):
         return "kernel='varlen' knows no edges, got the pattern Edges"
     if kernel == "varlen" and (layer.score != "dot" or layer.position == "alibi"):
-        return "kernel='varlen' knows the plain dot score only, got 'additive' or 'alibi'"
+        return _VARLEN_SCORE
     return None
 
 

@@ -36,6 +36,8 @@ class LayerStack(Recorded, nn.Module):
     """
 
     layer_class: ClassVar[type[ResidualLayer]]
+    reads_memory: ClassVar[bool] = False
+    """Whether each layer has a cross-attention, which takes its score."""
 
     def __init__(
         self,
@@ -68,7 +70,7 @@ class LayerStack(Recorded, nn.Module):
             if not 0 <= rate <= 1:
                 raise ValueError(f"{name} must lie in 0 … 1, got {rate}")
         self.dim = dim
-        self.slots = slots_per_layer(depth, slots, kernel)
+        self.slots = slots_per_layer(depth, slots, kernel, reads_memory=self.reads_memory)
         sizes = AttentionSizes(heads, head_dim, value_dim, attention_dropout, kernel)
         inner = 4 * dim if feedforward_dim is None else feedforward_dim
         self.layers = nn.ModuleList(

@@ -14,12 +14,15 @@ from lightning.pytorch import Callback
 from lightning.pytorch.loggers import CSVLogger
 from torch.utils.data import DataLoader
 
-from seqattn import SequenceData, TextFrontEnd, TokenLabeling
+from seqattn import Seq2Seq, SequenceData, TextFrontEnd, TokenLabeling
 from seqattn.attention.patterns import Edges
 from seqattn.batch import Example, SequenceBatch
 from seqattn.callbacks import AttentionMaps
+from seqattn.callbacks.attention_maps import parts_to_draw
+from seqattn.callbacks.attention_pictures import draw_weights
 from seqattn.data import Reader
 from tests.heads.small_heads import encoder, frontend, loader, tagged, tagger, trainer
+from tests.heads.small_seq2seq import decoder, pairs, unbuilt
 
 pytest.importorskip("matplotlib", reason="needs the extra 'wandb'")
 
@@ -122,6 +125,95 @@ def test_edges_are_drawn_on_the_graph_too(tmp_path: Path) -> None:
     width, height = png_size(tmp_path / "attention" / pictures(tmp_path)[0])
     assert 300 < width < 4000
     assert 300 < height < 4000
+
+
+def fit_writer(folder: Path, callback: Callback, **slots: Any) -> None:
+    """Fit a head that writes, its decoder of these slots, and validate it."""
+    head = unbuilt(decoder(**slots))
+    made = trainer(callbacks=[callback], default_root_dir=folder)
+    made.fit(head, loader(head, pairs()), loader(head, pairs()))
+
+
+def test_a_decoder_has_pictures_of_what_it_reads_of_the_source(tmp_path: Path) -> None:
+    fit_writer(tmp_path, AttentionMaps(examples=1, contributions=True))
+    name = "epoch-0000-step-0000003-0"
+    assert pictures(tmp_path) == [f"{name}-cross.png", f"{name}.png"]
+    width, height = png_size(tmp_path / "attention" / f"{name}-cross.png")
+    assert 300 < width < 4000
+    assert 300 < height < 4000
+
+
+def titled(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, str]]:
+    """The maps that are drawn from now on, with their titles."""
+    drawn: list[tuple[Any, str]] = []
+
+    def note(found: Any, title: str) -> Any:
+        drawn.append((found, title))
+        return draw_weights(found, title)
+
+    monkeypatch.setattr("seqattn.callbacks.attention_maps.draw_weights", note)
+    return drawn
+
+
+def test_rows_of_a_cross_map_are_the_targets_symbols(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn = titled(monkeypatch)
+    fit_writer(tmp_path, AttentionMaps(examples=["train:2"], where=["cross"]))
+    ((found, title),) = drawn
+    assert found.row_labels == ("a", "c", "b", "END")
+    assert found.column_labels == ("b", "c", "a")
+    assert title == "train:2 · epoch 0, step 3 · cross"
+
+
+@pytest.mark.filterwarnings("ignore:.*reached max_length")  # it has learned nothing
+def test_rows_of_a_cross_map_are_the_output_where_there_is_no_target(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn = titled(monkeypatch)
+    callback = AttentionMaps(where=["cross"])
+    head = unbuilt(decoder(), decode_examples=0)
+    made = trainer(callbacks=[callback], default_root_dir=tmp_path)
+    made.fit(head, loader(head, pairs()), loader(head, pairs()))
+    callback._chosen = [Example("bca")]
+    callback.on_validation_epoch_end(made, head)
+    found, _ = drawn[-1]
+    (output,) = head.predict(["bca"])
+    assert found.row_labels == (*output, "END")[: len(found.row_labels)]
+
+
+def test_parts_that_attend_are_drawn_and_those_that_are_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn = titled(monkeypatch)
+    recurrent = encoder(mixer="recurrent", position="none")
+    assert parts_to_draw(tagger()) == ["encoder"]
+    assert parts_to_draw(unbuilt()) == ["encoder", "cross"]
+    assert parts_to_draw(unbuilt(decoder(mixer="recurrent"))) == ["encoder", "cross"]
+    assert parts_to_draw(Seq2Seq(frontend(), recurrent, decoder())) == ["cross"]
+    fit_writer(tmp_path, AttentionMaps(examples=1, where=["decoder", "cross"]))
+    assert [title.split(" · ")[-1] for _, title in drawn] == ["decoder", "cross"]
+    assert drawn[0][0].column_labels == ("BEGIN", "b", "a")
+
+
+@pytest.mark.parametrize(
+    ("where", "rule"),
+    [
+        (["source"], "where must be one of 'encoder', 'decoder', 'cross', got 'source'"),
+        ([], r"where must name at least one part and none twice, got \[\]"),
+        (["cross", "cross"], "where must name at least one part and none twice, got"),
+    ],
+)
+def test_a_wrong_part_is_refused(where: Any, rule: str) -> None:
+    with pytest.raises(ValueError, match=rule):
+        AttentionMaps(where=where)
+
+
+def test_a_part_that_the_head_has_not_is_refused_before_training(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="where='cross' needs a head with a decoder, got TokenLab"):
+        run(tmp_path, AttentionMaps(where=["cross"]), max_epochs=0)
+    with pytest.raises(ValueError, match="need a layer with attention, got mixers 'recurrent'"):
+        fit_writer(tmp_path, AttentionMaps(where=["decoder"]), mixer="recurrent")
 
 
 def test_training_is_the_same_with_and_without_pictures(tmp_path: Path) -> None:

@@ -42,6 +42,13 @@ def test_every_head_has_a_panel_with_the_weights() -> None:
     }
 
 
+def test_a_cross_map_has_the_labels_of_both_sides() -> None:
+    found = AttentionMap(torch.rand(1, 1, 2, 3), ("HH", "END"), ("h", "e", "y"), (0,), (0,))
+    (panel,) = [axes for axes in draw_weights(found, "title").axes if axes.images]
+    assert labels(panel) == ["HH", "END", "h", "e", "y"]
+    assert panel.images[0].get_array().shape == (2, 3)
+
+
 def test_all_panels_share_one_scale_which_a_bar_states() -> None:
     found = made(4, layers=2, heads=2)
     figure = draw_weights(found, "title")

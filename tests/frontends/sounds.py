@@ -41,6 +41,14 @@ def cut(path: str, share: float) -> str:
     return path
 
 
+def flip(path: str, share: float) -> str:
+    """Invert one byte of a file, after that share of it."""
+    content = bytearray(Path(path).read_bytes())
+    content[int(len(content) * share)] ^= 0xFF
+    Path(path).write_bytes(content)
+    return path
+
+
 def zipped(path: Path, members: dict[str, Waveform]) -> str:
     """Write WAV members to an archive."""
     with zipfile.ZipFile(path, "w") as archive:

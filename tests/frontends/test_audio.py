@@ -185,6 +185,9 @@ def test_a_front_end_is_made_again_from_its_record() -> None:
         ({"channels": 0}, "channels must be at least 1, got 0"),
         ({"dropout": 1.5}, r"dropout must lie in 0 … 1, got 1\.5"),
         ({"hop_ms": 0.001}, "the hop must be at least one sample"),
+        ({"window_ms": float("nan")}, "window_ms and rate must be finite, got nan and 16000"),
+        ({"hop_ms": float("inf")}, "hop_ms and rate must be finite, got inf and 16000"),
+        ({"rate": 16_000.5}, r"rate must be a whole number, at least 1 Hz, got 16000\.5"),
     ],
 )
 def test_an_argument_is_refused_when_it_breaks_a_rule(argument: Any, rule: str) -> None:

@@ -12,6 +12,7 @@ from seqattn.frontends.audio_augmentation import (
     SoundFolder,
     add_noise,
     reverberate,
+    warp_filters,
 )
 from tests.frontends.sounds import RATE, cut, hiss, tone, write
 
@@ -23,15 +24,74 @@ def seeded(seed: int = 0) -> np.random.Generator:
 def test_nothing_changes_by_default() -> None:
     plain = AudioAugmentation()
     samples, values = torch.from_numpy(hiss(100)), torch.ones(5, 4)
+    generator = seeded()
+    state = generator.bit_generator.state
+    assert plain.crop(samples, generator) == (samples, 0)
+    assert plain.alter_filters(values, generator) is values
+    assert generator.bit_generator.state == state  # what was drawn before is drawn as before
     assert plain.draw_speed(seeded()) == 1
     assert plain.disturb(samples, RATE, seeded()) is samples
     assert plain.mask(values, seeded()) is values
+
+
+def test_a_crop_is_a_stretch_that_begins_where_it_says() -> None:
+    augmentation = AudioAugmentation(crop_share=0.2)
+    samples = torch.arange(100.0)
+    starts, ends = set(), set()
+    for seed in range(200):
+        cut_out, first = augmentation.crop(samples, seeded(seed))
+        torch.testing.assert_close(cut_out, samples[first : first + len(cut_out)])
+        starts.add(first)
+        ends.add(100 - first - len(cut_out))
+    assert starts == ends == set(range(20))
+
+
+def test_a_crop_leaves_a_sample_when_there_is_one() -> None:
+    augmentation = AudioAugmentation(crop_share=0.49)
+    assert all(len(augmentation.crop(torch.ones(1), seeded(seed))[0]) == 1 for seed in range(20))
 
 
 def test_every_speed_is_drawn() -> None:
     augmentation = AudioAugmentation(speeds=[0.9, 1.0, 1.1])
     drawn = {augmentation.draw_speed(seeded(seed)) for seed in range(50)}
     assert drawn == {Fraction(9, 10), Fraction(1), Fraction(11, 10)}
+
+
+@pytest.mark.parametrize("factor", [0.8, 1.0, 1.25])
+def test_warped_filters_hear_a_frequency_where_others_hear_its_multiple(factor: float) -> None:
+    ramp = torch.arange(101.0)[:, None]  # row k of the filters says k
+    heard = warp_filters(ramp, factor)[:, 0]
+    knee = 85 if factor < 1 else 85 / factor  # below, or warped to, 85 % of the range
+    below = torch.arange(int(knee) + 1)
+    torch.testing.assert_close(heard[below], factor * below, atol=1e-4, rtol=0)
+    assert float(heard[-1]) == 100
+    steps = heard[int(knee) + 1 :].diff()
+    slope = (100 - factor * knee) / (100 - knee)
+    torch.testing.assert_close(steps, torch.full_like(steps, slope), atol=1e-4, rtol=0)
+
+
+def test_a_vocal_tract_is_drawn_within_its_bounds() -> None:
+    augmentation = AudioAugmentation(vocal_tract=0.25)
+    ramp = torch.arange(101.0)[:, None]
+    factors = [
+        float(augmentation.alter_filters(ramp, seeded(seed))[10, 0]) / 10 for seed in range(300)
+    ]
+    assert 0.8 <= min(factors) < 0.81
+    assert 1.24 < max(factors) <= 1.25
+
+
+def test_an_equalizer_changes_gains_smoothly_around_one() -> None:
+    augmentation = AudioAugmentation(equalizer_db=6.0)
+    filters = torch.ones(3, 51)
+    gains = torch.stack(
+        [10 * augmentation.alter_filters(filters, seeded(seed)).log10() for seed in range(500)]
+    )  # (500, 3, 51), decibels
+    assert torch.equal(gains[:, 0], gains[:, 2])
+    knots = gains[:, 0, ::10]
+    assert float(knots.mean()) == pytest.approx(0, abs=0.5)
+    assert float(knots.std()) == pytest.approx(6, rel=0.1)
+    between = gains[:, 0, 5]  # midway between the first two knots
+    torch.testing.assert_close(between, (knots[:, 0] + knots[:, 1]) / 2, atol=1e-3, rtol=0)
 
 
 @pytest.mark.parametrize("seed", range(10))
@@ -169,6 +229,11 @@ def test_a_draw_decides_everything(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("argument", "rule"),
     [
+        ({"crop_share": 0.5}, r"crop_share must lie in 0 … 0\.5, 0\.5 excluded, got 0\.5"),
+        ({"crop_share": -0.1}, r"crop_share must lie in 0 … 0\.5, 0\.5 excluded, got -0\.1"),
+        ({"vocal_tract": 0.6}, r"vocal_tract must lie in 0 … 0\.5, got 0\.6"),
+        ({"vocal_tract": float("nan")}, r"vocal_tract must lie in 0 … 0\.5, got nan"),
+        ({"equalizer_db": -1.0}, r"equalizer_db must lie in 0 … 40 decibels, got -1\.0"),
         ({"speeds": []}, r"speeds must be factors in 0\.5 … 2, got \[\]"),
         ({"speeds": [1.0, 2.5]}, r"speeds must be factors in 0\.5 … 2, got \[1\.0, 2\.5\]"),
         ({"noise_snr": (20.0, 5.0)}, r"noise_snr must be lowest and highest .* got \[20\.0, 5\.0"),

@@ -6,7 +6,26 @@ import pytest
 import soundfile
 
 from seqattn.frontends.audio_containers import promised_frames, tells_length
-from tests.frontends.sounds import FORMATS, cut, hiss, tone, write
+from tests.frontends.sounds import FORMATS, cut, flip, hiss, tone, write
+
+UNCOMPRESSED = [
+    (kind, subtype)
+    for kind, subtypes in {
+        "WAV": ("PCM_U8", "PCM_16", "PCM_24", "FLOAT", "DOUBLE", "ULAW"),
+        "WAVEX": ("PCM_16",),
+        "RF64": ("PCM_16", "FLOAT"),
+        "AIFF": ("PCM_S8", "PCM_16", "FLOAT", "ULAW"),
+        "AU": ("PCM_16", "FLOAT", "ALAW"),
+        "CAF": ("PCM_16", "DOUBLE"),
+    }.items()
+    for subtype in subtypes
+]
+
+
+def encode(kind: str, subtype: str, count: int) -> bytes:
+    stream = io.BytesIO()
+    soundfile.write(stream, hiss(count), 8000, format=kind, subtype=subtype)
+    return stream.getvalue()
 
 
 def examine(content: bytes) -> tuple[int, str | None]:
@@ -24,13 +43,23 @@ def test_a_whole_file_promises_its_frames(suffix: str, tmp_path: Path) -> None:
     assert examine(Path(path).read_bytes()) == (4000, None)
 
 
-@pytest.mark.parametrize("subtype", ["PCM_U8", "PCM_16", "PCM_24", "FLOAT", "DOUBLE", "ULAW"])
-def test_a_wav_file_that_is_cut_promises_all_its_frames(subtype: str, tmp_path: Path) -> None:
-    path = write(tmp_path / "a.wav", tone(0.5), subtype=subtype)
-    frames, fault = examine(Path(cut(path, 0.7)).read_bytes())
-    assert frames == 4000
-    assert fault is not None
-    assert fault.startswith("the header promises ")
+@pytest.mark.parametrize(("kind", "subtype"), UNCOMPRESSED)
+def test_an_uncompressed_file_that_is_cut_promises_all_its_frames(kind: str, subtype: str) -> None:
+    content = encode(kind, subtype, 20_000)
+    assert examine(content) == (20_000, None)
+    for missing in (1, 1000):  # of CAF files that lack more, libsndfile opens none
+        frames, fault = examine(content[:-missing])
+        assert frames == 20_000
+        assert fault is not None
+        assert fault.startswith("the header promises ")
+
+
+def test_a_file_of_more_than_four_gigabytes_says_so_in_its_first_chunk() -> None:
+    content = bytearray(encode("RF64", "PCM_16", 100))
+    content[28:36] = struct.pack("<Q", 6 << 30)
+    frames, fault = examine(bytes(content))
+    assert frames == 3 << 30
+    assert fault == f"the header promises {6 << 30} bytes of samples, got 200"
 
 
 def test_a_wav_file_of_a_compressing_codec_promises_its_frames_when_cut(tmp_path: Path) -> None:
@@ -45,7 +74,17 @@ def test_an_ogg_file_that_is_cut_has_no_last_page(tmp_path: Path) -> None:
     for share in (0.99, 0.7):
         _, fault = examine(Path(cut(path, share)).read_bytes())
         assert fault is not None
-        assert fault.startswith("an OGG file must have its last page, got ")
+        assert fault.startswith("an OGG file must have whole pages at both ends, got ")
+
+
+@pytest.mark.parametrize("share", [0.5, 0.7, 0.98, 0.999])
+def test_an_ogg_file_is_a_fault_when_its_first_or_last_page_is_damaged(
+    share: float, tmp_path: Path
+) -> None:
+    path = write(tmp_path / "a.ogg", hiss(16_000), rate=16_000)  # two pages of headers, two more
+    frames, fault = examine(Path(flip(path, share)).read_bytes())
+    assert frames < 16_000
+    assert fault == f"an OGG file must have whole pages at both ends, got {frames} frames"
 
 
 @pytest.mark.parametrize("length", [0x7FFFF000, 0xFFFFFFFF])

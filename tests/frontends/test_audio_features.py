@@ -111,7 +111,8 @@ def test_narrow_bands_get_a_finer_spectrum_without_a_warning() -> None:
     ("changes", "rule"),
     [
         ({"range_db": 0.0}, "range_db must be above 0, got 0.0"),
-        ({"rate": 0}, "rate must be at least 1 Hz, got 0"),
+        ({"rate": 0}, "rate must be a whole number, at least 1 Hz, got 0"),
+        ({"rate": 8000.5}, r"rate must be a whole number, at least 1 Hz, got 8000\.5"),
         ({"hop": 0}, "the hop must be at least one sample and at most the window, got 0 and 200"),
         ({"hop": 201}, "at most the window, got 201 and 200 samples"),
         ({"mels": 0}, "mels must lie in 1 … 200, the samples of the window, got 0"),

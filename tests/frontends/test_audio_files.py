@@ -8,8 +8,13 @@ import pytest
 import torch
 
 from seqattn import AudioClip, DataError
-from seqattn.frontends.audio_files import measure_sound, mix_down, read_sound
-from tests.frontends.sounds import FORMATS, RATE, cut, hiss, tone, write, zipped
+from seqattn.frontends.audio_files import (
+    LONGEST_SILENCE,
+    measure_sound,
+    mix_down,
+    read_sound,
+)
+from tests.frontends.sounds import FORMATS, RATE, cut, flip, hiss, tone, write, zipped
 
 CODEC_ERROR = {"wav": 1e-4, "flac": 1e-4, "ogg": 0.05, "mp3": 0.05}
 
@@ -98,6 +103,43 @@ def test_a_stretch_outside_of_the_file_is_a_fault(
     assert measure_sound(clip).fault == rule
     sound = read_sound(clip)
     assert (sound.fault, sound.count, len(sound.samples)) == (rule, count, there)
+
+
+@pytest.mark.parametrize(("start", "end"), [(0.1, 1e4), (0.5, 1e9), (0.0, 100.0)])
+def test_a_mistyped_end_promises_no_more_than_a_minute(
+    start: float, end: float, tmp_path: Path
+) -> None:
+    path = write(tmp_path / "a.wav", tone(0.5))
+    clip = AudioClip(path, start, end)
+    for sound in (measure_sound(clip), read_sound(clip)):
+        assert sound.count == round((0.5 - start + LONGEST_SILENCE) * RATE)
+        assert f"0.500 seconds, got {start} … {end}" in str(sound.fault)
+    Path(path).write_bytes(b"no sound")
+    sound = read_sound(clip)
+    assert sound.count == LONGEST_SILENCE * sound.rate
+
+
+@pytest.mark.parametrize(("start", "share"), [(0.0, 0.6), (2.5, 0.6), (0.0, 0.2)])
+def test_a_flac_file_with_a_damaged_byte_gives_what_comes_before(
+    start: float, share: float, tmp_path: Path
+) -> None:
+    path = write(tmp_path / "a.flac", hiss(10 * RATE))
+    whole = read_sound(AudioClip(path, start))
+    sound = read_sound(AudioClip(flip(path, share), start))
+    assert str(sound.fault).startswith("it must hold 80000 frames as its header says, got ")
+    assert sound.count == whole.count
+    before = len(sound.samples)
+    assert share * 80_000 - start * RATE - 10_000 < before < share * 80_000 - start * RATE
+    torch.testing.assert_close(sound.samples, whole.samples[:before], atol=0, rtol=0)
+
+
+@pytest.mark.parametrize("share", [0.4, 0.6, 0.99])
+def test_an_ogg_file_with_a_damaged_byte_is_a_fault(share: float, tmp_path: Path) -> None:
+    for subtype in ("VORBIS", "OPUS"):
+        path = write(tmp_path / "a.ogg", hiss(60 * RATE), subtype=subtype)
+        sound = read_sound(AudioClip(flip(path, share)))
+        assert sound.fault is not None
+        assert len(sound.samples) < 60 * RATE
 
 
 @pytest.mark.parametrize("suffix", FORMATS)

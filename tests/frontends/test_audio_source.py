@@ -6,7 +6,13 @@ import pytest
 import torch
 
 from seqattn import AudioClip
-from seqattn.frontends.audio_source import measure_source, name_source, parse_sound, read_source
+from seqattn.frontends.audio_source import (
+    describe_source,
+    measure_source,
+    name_source,
+    parse_sound,
+    read_source,
+)
 from tests.frontends.sounds import RATE, hiss, tone, write
 
 
@@ -19,7 +25,7 @@ def test_a_path_is_its_whole_file(tmp_path: Path) -> None:
     for raw in (path, Path(path), AudioClip(path)):
         source = parse_sound(raw)
         assert source == AudioClip(path)
-        assert name_source(source) == path
+        assert name_source(source) == describe_source(source) == path
         assert measure_source(source).count == len(read_source(source).samples) == 800
 
 
@@ -30,6 +36,12 @@ def test_a_waveform_is_itself() -> None:
     assert (measured.rate, measured.count, measured.fault) == (RATE, 50, None)
     assert (sound.rate, sound.count, sound.fault) == (RATE, 50, None)
     torch.testing.assert_close(sound.samples, torch.from_numpy(hiss(50)))
+
+
+def test_waveforms_are_told_apart_by_their_samples() -> None:
+    one, same, other = (describe_source(parse_sound((hiss(50, s), RATE))) for s in (0, 0, 1))
+    assert one == same != other
+    assert one.startswith("a waveform of 50 samples at 8000 Hz (CRC-32 ")
 
 
 LEFT, RIGHT = [0.5, 0.25, 0.0], [0.0, 0.25, 1.0]
@@ -46,6 +58,7 @@ LEFT, RIGHT = [0.5, 0.25, 0.0], [0.0, 0.25, 1.0]
         torch.tensor([0.25, 0.25, 0.5]),
         np.array([0.5, 0.25, 0.25])[::-1],
         np.array([8192, 8192, 16384], dtype=np.int16),
+        np.array([2**29, 2**29, 2**30], dtype=">i4"),
         torch.tensor([32, 32, 64], dtype=torch.int8),
     ],
 )
@@ -61,9 +74,11 @@ def test_channels_are_averaged_by_the_layout_of_their_library(waveform: Any) -> 
         (np.zeros((1, 2, 3)), r"1 to 32 channels, got \(1, 2, 3\)"),
         (np.zeros((5, 0)), r"1 to 32 channels, got \(5, 0\)"),
         (np.zeros(()), r"1 to 32 channels, got \(\)"),
-        (np.zeros(5, dtype=np.uint8), "must hold floats or signed integers, got uint8"),
-        (np.zeros(5, dtype=bool), "must hold floats or signed integers, got bool"),
-        (np.zeros(5, dtype=complex), "must hold floats or signed integers, got complex128"),
+        (np.zeros(5, dtype=np.uint8), "must hold floats, int8, int16, int32, got uint8"),
+        (np.zeros(5, dtype=np.int64), "must hold floats, int8, int16, int32, got int64"),
+        (torch.zeros(5, dtype=torch.int64), "must hold floats, int8, int16, int32, got int64"),
+        (np.zeros(5, dtype=bool), "must hold floats, int8, int16, int32, got bool"),
+        (np.zeros(5, dtype=complex), "must hold floats, int8, int16, int32, got complex128"),
     ],
 )
 def test_a_waveform_is_refused_when_its_layout_is_unclear(waveform: Any, rule: str) -> None:

@@ -18,6 +18,7 @@ from tests.frontends.sounds import (
     RATE,
     SETTINGS,
     cut,
+    flip,
     hiss,
     set_wav_rate,
     tone,
@@ -242,8 +243,9 @@ DAMAGED: dict[str, tuple[Damage, str]] = {
     "garbage": (lambda path: write_bytes(path / "a.wav", b"\x01garbage" * 99), "can be decoded"),
     "header": (lambda path: with_cut_header(path / "a.wav"), "can be decoded"),
     "wav": (lambda path: cut(write(path / "a.wav", hiss(RATE)), 0.5), "header promises 16000 byt"),
-    "flac": (lambda path: cut(write(path / "a.flac", hiss(RATE)), 0.5), "must hold 8000 frames"),
-    "ogg": (lambda path: cut(write(path / "a.ogg", hiss(9 * RATE)), 0.5), "must have its last"),
+    "flac": (lambda path: cut(write(path / "a.flac", hiss(RATE)), 0.7), "must hold 8000 frames"),
+    "ogg": (lambda path: cut(write(path / "a.ogg", hiss(9 * RATE)), 0.5), "whole pages at bot"),
+    "flipped": (lambda path: flip(write(path / "a.flac", hiss(RATE)), 0.7), "must hold 8000 fram"),
     "mp3": (lambda path: cut(write(path / "a.mp3", hiss(RATE)), 0.5), "it must hold 8000 frames"),
     "nan": (lambda path: with_nan(path / "a.wav"), "samples must be finite"),
     "no frames": (lambda path: write(path / "a.wav", tone(0.0)), "at least one sample, got none"),
@@ -299,8 +301,12 @@ def test_a_damaged_sound_is_as_long_as_its_header_says_when_padded(
     assert length == len(found.values) == PADDED_ROWS.get(kind, 100)
     assert found.labelled is None
     assert found.values.isfinite().all()
-    if kind in ("wav", "flac", "mp3", "stretch"):
+    if kind in ("wav", "flac", "flipped", "mp3", "stretch"):
         silence = vectorizer((np.zeros(80, dtype=np.float32), RATE)).values
+        sound = tone(0.5)[3200:] if kind == "stretch" else hiss(RATE)
+        first = vectorizer((sound, RATE)).values[2:8]
+        error = 0.5 if kind == "mp3" else 0.1
+        assert (found.values[2:8] - first).abs().mean() < error
         torch.testing.assert_close(found.values[-1:], silence, atol=1e-4, rtol=0)
 
 
@@ -321,6 +327,16 @@ def test_a_rate_far_from_ours_is_skipped_even_when_padding(tmp_path: Path) -> No
 def test_a_damaged_waveform_is_an_error_that_names_the_rule() -> None:
     with pytest.raises(ValueError, match="samples must be finite and at most 1e"):
         fitted()((np.array([0.0, np.nan]), RATE))
+
+
+@pytest.mark.parametrize("policy", ["skip", "pad"])
+def test_a_damaged_waveform_is_reported_once_and_by_what_it_holds(policy: Any) -> None:
+    vectorizer = fitted(corrupt=policy)
+    sources = [(np.array([wrong, np.nan]), RATE) for wrong in (0.0, 0.5)]
+    for source in sources:
+        with pytest.warns(UserWarning, match="a waveform of 2 samples at 8000 Hz .*nan") as caught:
+            use(vectorizer, source)
+        assert len(caught) == 1
 
 
 def test_a_sound_that_is_not_damaged_is_not_reported(tmp_path: Path) -> None:

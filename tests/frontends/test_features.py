@@ -210,7 +210,10 @@ def test_forward_normalises_when_asked() -> None:
 
 def test_forward_takes_an_empty_batch_and_other_types() -> None:
     frontend = made()
-    assert frontend(pack(frontend, [])).values.shape == (0, DIM)
+    nothing = frontend(pack(frontend, [])).values
+    nothing.sum().backward()
+    assert nothing.shape == (0, DIM)
+    assert all(parameter.grad is not None for parameter in frontend.parameters())
     wide = frontend.double()
     assert wide(pack(frontend, TRAINING)).values.dtype == torch.float64
 

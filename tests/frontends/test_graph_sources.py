@@ -7,7 +7,7 @@ import torch
 from torch_geometric.data import Data, HeteroData
 
 from seqattn import Graph
-from seqattn.frontends.graph_sources import count_nodes, from_networkx, from_pyg, read_graph
+from seqattn.frontends.graph_sources import count_nodes, from_networkx, read_graph
 from tests.frontends.small_graphs import both, path, plain
 
 
@@ -55,43 +55,6 @@ def test_anything_else_is_refused(raw: Any, function: Any) -> None:
     message = f"a graph must be a seqattn.Graph, .* or have sample.*, got {type(raw).__name__}"
     with pytest.raises(TypeError, match=message):
         function(raw)
-
-
-def test_floats_of_pyg_are_features() -> None:
-    data = Data(
-        x=torch.tensor([[0.5], [1.5]]),
-        edge_index=torch.tensor([[0, 1], [1, 0]]),
-        edge_weight=torch.tensor([2.0, 3.0]),
-        edge_attr=torch.tensor([4.0, 5.0]),
-        train_mask=torch.tensor([True, False]),
-    )
-    graph = from_pyg(data)
-    assert graph.features.tolist() == [[0.5], [1.5]]
-    assert graph.edge_weight.tolist() == [2, 3]
-    assert graph.edge_attr.tolist() == [[4], [5]]
-    assert graph.categories is graph.edge_categories is graph.labelled is None
-
-
-def test_whole_numbers_of_pyg_are_categories() -> None:
-    data = Data(
-        x=torch.tensor([[6, 1], [7, 0]]),
-        edge_index=torch.tensor([[0, 1], [1, 0]]),
-        edge_attr=torch.tensor([1, 2]),
-    )
-    graph = from_pyg(data)
-    assert graph.categories.tolist() == [[6, 1], [7, 0]]
-    assert graph.edge_categories.tolist() == [[1], [2]]
-    assert graph.features is graph.edge_attr is graph.edge_weight is None
-
-
-def test_sparse_features_of_pyg_are_read() -> None:
-    data = Data(x=torch.eye(2).to_sparse(), edge_index=torch.tensor([[0], [1]]))
-    assert from_pyg(data).features.tolist() == [[1, 0], [0, 1]]
-
-
-def test_pyg_without_edge_index_is_refused() -> None:
-    with pytest.raises(ValueError, match="edge_index of a PyG Data must be given, got None"):
-        read_graph(Data(x=torch.ones(2, 1)))
 
 
 def test_undirected_networkx_goes_both_ways_in_the_order_of_its_nodes() -> None:
@@ -150,6 +113,38 @@ def test_networkx_is_refused_when_only_some_have_an_attribute() -> None:
 def test_networkx_is_refused_when_vectors_differ_in_length() -> None:
     with pytest.raises(ValueError, match="'x' must have 2 columns, got 1 at node 'b'"):
         read_graph(triangle(x=[(1, 2), (3, 4), (5,)]))
+
+
+def test_named_columns_of_networkx_edges_are_read_in_both_directions() -> None:
+    graph = networkx.Graph()
+    graph.add_edge("a", "b", length=2.0, angle=(0.5, 1), bond="single")
+    graph.add_edge("b", "b", length=3, angle=(1.5, 2), bond="double")
+    found = from_networkx(
+        graph, edge_attr_columns=["angle", "length"], edge_category_columns=["bond"]
+    )
+    assert found.edge_index.tolist() == [[0, 1, 1], [1, 1, 0]]
+    assert found.edge_attr.tolist() == [[0.5, 1, 2], [1.5, 2, 3], [0.5, 1, 2]]
+    assert found.edge_categories.tolist() == [["single"], ["double"], ["single"]]
+    assert found.edge_weight is None
+    assert read_graph(found).edge_attr.dtype == np.float32
+    assert read_graph(graph).edge_attr is None
+
+
+def test_networkx_without_edges_has_no_columns_of_them() -> None:
+    assert from_networkx(networkx.empty_graph(2), edge_attr_columns=["length"]).edge_attr is None
+
+
+def test_networkx_is_refused_when_its_edges_lack_a_named_column() -> None:
+    message = "'length' must be given everywhere, got none at edge 'c', 'b'"
+    with pytest.raises(ValueError, match=message):
+        from_networkx(triangle(), edge_attr_columns=["weight", "length"])
+
+
+@pytest.mark.parametrize("name", ["edge_attr_columns", "edge_category_columns"])
+def test_one_string_is_refused_where_columns_are_listed(name: str) -> None:
+    message = rf"{name} must be a list of columns, got one string: \['weight'\]"
+    with pytest.raises(TypeError, match=message):
+        from_networkx(triangle(), **{name: "weight"})
 
 
 def test_same_graph_of_each_library_reads_alike() -> None:

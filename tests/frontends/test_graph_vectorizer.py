@@ -1,8 +1,9 @@
 import json
 import pickle
 import warnings
+import weakref
 from dataclasses import replace
-from typing import Any
+from typing import Any, ClassVar
 
 import networkx
 import numpy as np
@@ -235,6 +236,28 @@ def test_state_is_json_and_gives_the_same_numbers() -> None:
         assert torch.equal(getattr(again(rich(4, seed=1)), name), expected)
 
 
+class Sample:
+    """A source that notes how many of the graphs drawn before are still held."""
+
+    num_nodes = 4
+    drawn: ClassVar[list[weakref.ref[Any]]] = []
+    held: ClassVar[list[int]] = []
+
+    def sample(self, draw: int | None) -> Graph:
+        self.held.append(sum(graph() is not None for graph in self.drawn))
+        graph = rich(self.num_nodes, seed=len(self.drawn))
+        self.drawn.append(weakref.ref(graph.features))
+        return graph
+
+
+@pytest.mark.parametrize("settings", [{}, {"normalize": "columns"}, {"laplacian": 2}])
+def test_fitting_holds_no_graph_but_the_last_one(settings: Any, monkeypatch: Any) -> None:
+    monkeypatch.setattr(Sample, "drawn", [])
+    monkeypatch.setattr(Sample, "held", [])
+    GraphVectorizer(**settings).fit(Sample() for _ in range(20))
+    assert Sample.held == [0] + [1] * 19
+
+
 def test_vectorizing_needs_fitting() -> None:
     with pytest.raises(RuntimeError, match="the vectorizer must be fitted, or given a state"):
         GraphVectorizer()(plain(3))
@@ -247,9 +270,54 @@ def test_length_is_the_number_of_nodes() -> None:
         fitted(plain(3)).length("graph")
 
 
-def test_fitting_names_the_graph_that_breaks_a_rule() -> None:
-    with pytest.raises(ValueError, match="training graph 1: edge_index must name nodes in"):
+def test_fitting_refuses_a_graph_that_breaks_a_rule() -> None:
+    with pytest.raises(ValueError, match="edge_index must name nodes in"):
         fitted(plain(3), Graph(2, edges((0, 2))))
+
+
+COLUMNS = {
+    "edge_attr": np.array([[0.5], [2]]),
+    "edge_categories": np.array([["single"], ["double"]]),
+}
+
+
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [
+        (["edge_attr"], "edge_attr"),
+        (["edge_categories"], "edge_categories"),
+        (["edge_attr", "edge_categories"], "edge_attr and edge_categories"),
+    ],
+)
+def test_fitting_says_when_no_column_of_edges_is_their_weight(names: list[str], said: str) -> None:
+    graph = Graph(2, edges((0, 1), (1, 0)), **{name: COLUMNS[name] for name in names})
+    message = (
+        f"the training graphs have {said} but no edge_weight, so that every edge weighs 1: name a "
+        "column as edge_weight_column, or project them all by edge_heads"
+    )
+    with pytest.warns(UserWarning, match=message):
+        fitted(graph, weighs_edges=True)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"weighs_edges": True, "edge_weight_column": 0},
+        {"weighs_edges": True, "keep_edge_columns": True},
+    ],
+)
+def test_fitting_says_nothing_when_columns_of_edges_are_read_or_none_is_wanted(
+    settings: Any, recwarn: Any
+) -> None:
+    fitted(Graph(2, edges((0, 1), (1, 0)), **COLUMNS), **settings)
+    assert not recwarn.list
+
+
+def test_fitting_says_nothing_when_edges_have_a_weight_or_no_column(recwarn: Any) -> None:
+    fitted(rich(5), weighs_edges=True)
+    fitted(plain(5), weighs_edges=True)
+    assert not recwarn.list
 
 
 @pytest.mark.parametrize(
@@ -258,7 +326,7 @@ def test_fitting_names_the_graph_that_breaks_a_rule() -> None:
         (Graph(2, edges((0, 2))), r"edge_index must name nodes in 0 .* got \[0, 2\] at edge 0"),
         (
             Graph(2, edges((0, 1)), edge_weight=np.array([-0.5])),
-            "edge_weight must not be negative with positive_edges, got -0.5 at edge 0",
+            "edge_weight must not be negative where layers multiply by it .* got -0.5 at edge 0",
         ),
         (Graph(2, edges((0, 1)), edge_weight=np.array([np.nan])), "edge_weight must be finite"),
         (Graph(2, edges((0, 1))), "edge_weight must have 1 column, as in .*, got none"),

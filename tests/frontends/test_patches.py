@@ -192,16 +192,40 @@ def test_fit_is_refused_when_there_is_no_source() -> None:
         fitted(2, [])
 
 
-@pytest.mark.parametrize("patch", [0, [2], [2, 0], [1, 2, 3, 4], []])
+@pytest.mark.parametrize(
+    "patch", [0, [2], [2, 0], [1, 2, 3, 4], [], 2.5, True, [2, 2.0], "22", None]
+)
 def test_patch_is_refused_when_not_one_to_three_sizes(patch: Any) -> None:
-    with pytest.raises(ValueError, match=r"patch must be one, two or three sizes .*, got .*"):
+    with pytest.raises(ValueError, match="patch must be one, two or three whole sizes .*, got "):
         PatchFrontEnd(patch)
+
+
+@pytest.mark.parametrize(
+    ("patch", "shape"),
+    [
+        (4, (3, 32, 32)),
+        (4, (1, 8, 8)),
+        ([2, 4, 4], (16, 3, 32, 32)),
+        ([2, 4, 4], (3, 16, 32, 32)),
+    ],
+)
+def test_channels_are_refused_when_they_are_not_last(patch: Any, shape: tuple[int, ...]) -> None:
+    for raw in (torch.zeros(shape), np.zeros(shape)):
+        with pytest.raises(ValueError, match=r"channels last, got \(.*\), which looks like chan"):
+            PatchVectorizer(patch).fit([raw])
+
+
+def test_many_channels_are_taken_when_they_are_last() -> None:
+    vectorizer = fitted(4, [torch.rand(8, 12, 13)])
+    assert vectorizer.pixels == 4 * 4 * 13
 
 
 @pytest.mark.parametrize(
     ("settings", "rule"),
     [
-        ({"shift": -1}, "shift must be at least 0 pixels, got -1"),
+        ({"shift": -1}, "shift must be a whole number of pixels, at least 0, got -1"),
+        ({"shift": 2.5}, r"shift must be a whole number of pixels, at least 0, got 2\.5"),
+        ({"shift": True}, "shift must be a whole number of pixels, at least 0, got True"),
         ({"dropout": -1.0}, "dropout probability .* got -1.0"),
     ],
 )
@@ -295,7 +319,10 @@ def test_forward_normalises_when_asked() -> None:
 
 def test_forward_takes_an_empty_batch_and_other_types() -> None:
     frontend = made([2, 2, 2], (4, 4, 4))
-    assert frontend(pack(frontend, [])).values.shape == (0, DIM)
+    nothing = frontend(pack(frontend, [])).values
+    nothing.sum().backward()
+    assert nothing.shape == (0, DIM)
+    assert all(parameter.grad is not None for parameter in frontend.parameters())
     batch = pack(frontend, [like_halves(4, 4, 4)])
     assert frontend.double()(batch).values.dtype == torch.float64
 

@@ -184,7 +184,13 @@ def test_bad_arguments_are_refused(call: Any, rule: str) -> None:
 def test_a_number_that_is_not_finite_names_frame_and_sequence(value: float) -> None:
     frames = written(1, 2, 3, 1)
     frames[3, 2] = value
-    rule = "log_probs must be finite, got NaN or inf at frame 1 of sequence 2"
-    for decode in (ctc_greedy, lambda *arguments: ctc_beam(*arguments, width=2)):
-        with pytest.raises(DataError, match=rule):
+    rule = "log_probs must be finite, got NaN or inf at frame 1"
+    for decode in (
+        ctc_greedy,
+        lambda *rest, keys=None: ctc_beam(*rest, width=2, keys=keys),
+        lambda *rest, keys=None: ctc_align(*rest, [[1], [], [2]], keys=keys),
+    ):
+        with pytest.raises(DataError, match=f"'2': {rule}"):
             decode(frames, [2, 0, 2])
+        with pytest.raises(DataError, match=f"'c': {rule}"):
+            decode(frames, [2, 0, 2], keys=["a", "b", "c"])

@@ -20,8 +20,10 @@ from torch.utils.data import DataLoader
 
 import seqattn
 from seqattn import (
+    DataError,
     Example,
     LanguageModel,
+    MultiData,
     MultiTask,
     SequenceClassification,
     SequenceData,
@@ -596,6 +598,12 @@ def test_weights_that_make_no_sense_are_refused(weights: Any, rule: str) -> None
         joint(weights=weights)
 
 
+@pytest.mark.parametrize("weight", ["1", None, True])
+def test_weights_that_are_no_numbers_are_refused(weight: Any) -> None:
+    with pytest.raises(TypeError, match=f"weights must be numbers, got {weight!r} for 'tags'"):
+        joint(weights={"tags": weight})
+
+
 def test_a_monitor_that_is_no_task_is_refused() -> None:
     with pytest.raises(ValueError, match="monitor must be a task, one of 'tags', 'kinds', got 'x'"):
         joint(monitor="x")
@@ -625,6 +633,18 @@ def test_prediction_by_all_heads_is_refused() -> None:
     rule = r"one head at a time: take tasks\[task\], or .* with task one of 'tags', 'kinds'"
     with pytest.raises(ValueError, match=rule):
         joint().predict_step({}, 0)
+    with pytest.raises(ValueError, match=rule):
+        joint().predict(["a cat"], batch_tokens=8)
+
+
+def test_an_example_of_another_task_is_named_when_the_readers_are_swapped() -> None:
+    swapped = {
+        name: SequenceData(Given(other), Given(other))
+        for name, other in (("tags", "kinds"), ("kinds", "tags"))
+    }
+    rule = "example 'train:0': the target must be a list of labels, got 'even'"
+    with pytest.raises(DataError, match=rule):
+        trainer().fit(joint(), MultiData(swapped))
 
 
 def test_attention_maps_by_callback_are_refused() -> None:

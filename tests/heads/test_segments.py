@@ -13,6 +13,7 @@ from seqattn.heads.segments import (
     join_segments,
     label_frames,
     read_segments,
+    require_inside,
 )
 from seqattn.vectorizer import Piece
 
@@ -71,6 +72,21 @@ def test_segments_are_refused_when_wrong(target: Any, rule: str) -> None:
 )
 def test_a_frame_has_the_label_at_its_centre(segments: Any, expected: list[str]) -> None:
     assert label_frames(segments, HALF_SECONDS) == expected
+
+
+@pytest.mark.parametrize("start", [2.001, 5.0])
+def test_a_segment_is_refused_when_it_begins_after_the_sound(start: float) -> None:
+    rule = f"start within the sound's 2.000 seconds, got 'b' from {start} seconds"
+    with pytest.raises(ValueError, match=re.escape(rule)):
+        require_inside([(0.0, 1.0, "a"), (start, 6.0, "b")], HALF_SECONDS)
+    with pytest.raises(ValueError, match=r"the sound's 0\.000 seconds"):
+        require_inside([(start, 6.0, "b")], torch.empty(0))
+
+
+def test_a_segment_may_end_after_the_sound_and_begin_in_its_last_frame() -> None:
+    require_inside([], HALF_SECONDS)
+    require_inside([], torch.empty(0))
+    require_inside([(1.9, 9.0, "a")], HALF_SECONDS)
 
 
 def test_frames_of_an_empty_source_have_no_label() -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torchmetrics import MetricCollection, SumMetric
 
 import seqattn
 from seqattn import Example, Graph, GraphFrontEnd, Seq2Seq
@@ -15,6 +16,8 @@ from seqattn.checkpoint import SavedHead
 from seqattn.errors import DataError
 from seqattn.heads.teacher import TeacherForcing
 from seqattn.heads.writing import DecoderStepper
+from seqattn.metrics import ErrorRate
+from seqattn.metrics.sequences import ExactMatch
 from tests.heads.small_heads import build_on, encoder, frontend, loader, trainer
 from tests.heads.small_seq2seq import TEXTS, decoder, pairs, train, unbuilt, writer
 
@@ -185,6 +188,22 @@ def test_empty_sources_and_unknown_characters_are_written_for() -> None:
     assert found == [head.predict([text])[0] for text in ("", "äöü", "ab")]
 
 
+def test_empty_target_has_the_loss_of_its_end_and_counts_in_every_metric() -> None:
+    names = ["exact_match", "token_error_rate", "character_error_rate", "bleu", "chrf", "rougeL"]
+    head = writer(metrics=names).eval()
+    batch = head.collate([Example("ab", "", "empty")])
+    output = head(batch)
+    assert output.extras["targets"].tolist() == [end_of(head)]
+    assert bool(head.loss(output, output.batch).values.isfinite().all())
+    with torch.no_grad():
+        head.output.bias[end_of(head)] = 100.0
+    assert head.predict(["ab"]) == [""]
+    head.step(batch, "test")
+    found = head.metrics["test_metrics"].compute()
+    assert float(found["exact_match"]) == 1
+    assert float(found["gap"]) == 0
+
+
 def test_source_longer_than_the_position_table_is_refused_with_its_key() -> None:
     own = encoder(position="learned", max_length=4)
     head = build_on(
@@ -271,11 +290,35 @@ def test_decoder_must_be_one() -> None:
         ({"metrics": ["chrf", "bleu"]}, ("val/chrf", "max")),
         ({"monitor": "exact_match"}, ("val/exact_match", "max")),
         ({"monitor": "accuracy"}, ("val/accuracy", "max")),
+        ({"monitor": "gap"}, ("val/gap", "min")),
         ({"decode_examples": 0}, ("val/loss", "min")),
     ],
 )
 def test_any_metric_can_be_monitored(arguments: dict[str, Any], monitor: Any) -> None:
     assert unbuilt(**arguments).monitor == monitor
+
+
+class Timid(Seq2Seq):
+    """Measures more: one metric should rise, one fall, and one says neither."""
+
+    def build_metrics(self) -> MetricCollection:
+        measured: dict[str, Any] = {"length": ExactMatch(), "surprise": ErrorRate("word")}
+        metrics = super().build_metrics()
+        metrics.add_metrics({**measured, "size": SumMetric()})
+        return metrics
+
+
+@pytest.mark.parametrize(("name", "mode"), [("length", "max"), ("surprise", "min")])
+def test_metric_that_a_subclass_adds_can_be_monitored(name: str, mode: str) -> None:
+    head = Timid(frontend(), encoder(), decoder(), monitor=name)
+    assert head.monitor == (f"val/{name}", mode)
+
+
+@pytest.mark.parametrize("name", ["size", "lenght"])
+def test_unknown_metric_or_one_without_direction_is_refused(name: str) -> None:
+    rule = f"monitor must be one of loss, accuracy, exact_match, .*length, surprise, got '{name}'"
+    with pytest.raises(ValueError, match=rule):
+        Timid(frontend(), encoder(), decoder(), monitor=name)
 
 
 # --- evaluation ---------------------------------------------------------------------------------

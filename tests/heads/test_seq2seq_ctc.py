@@ -97,6 +97,16 @@ def test_empty_source_with_empty_target_costs_nothing() -> None:
     assert head.predict([([], 10)], width=2) == [""]
 
 
+@pytest.mark.parametrize("settings", [{}, {"width": 2}, {"times": True}])
+def test_non_finite_scores_name_frame_and_example(settings: dict[str, Any]) -> None:
+    with torch.no_grad():
+        head = reader()
+        head.output.bias[0] = float("nan")
+    rule = "'0': log_probs must be finite, got NaN or inf at frame 0"
+    with pytest.raises(DataError, match=rule):
+        head.predict([sounds(["a"])[0].source], **settings)
+
+
 def test_empty_batch_has_no_loss_and_a_gradient() -> None:
     head = reader()
     loss = head.step(head.collate([]), "train")

@@ -123,12 +123,15 @@ def test_not_even_one_symbol_is_written_where_none_may_be() -> None:
     assert found == [[{"output": "", "score": -math.inf, "finished": False}]]
 
 
-def test_non_finite_scores_name_step_and_example() -> None:
+@pytest.mark.parametrize("settings", [{}, {"width": 2}, {"temperature": 1.0}])
+def test_non_finite_scores_name_step_and_example(settings: dict[str, Any]) -> None:
     head = writer()
     with torch.no_grad():
         head.output.bias.fill_(math.nan)
     with pytest.raises(DataError, match="'0': logits must be finite, got nan at step 0"):
-        head.predict(["ab"])
+        head.predict(["ab"], **settings)
+    with pytest.raises(DataError, match="'train:0': logits must be finite, got nan at step 0"):
+        head.eval().step(head.collate(pairs()), "test")
 
 
 @pytest.mark.parametrize(

@@ -98,6 +98,11 @@ def test_labels_per_position_do_for_positions_that_have_times() -> None:
         ([(0.0, 1.0, "a")], SOURCE, "segments need a source whose positions have times"),
         (["a"], TIMED, "one label per position, got 1 labels for 3 positions"),
         ([(0.0, 1.0)], TIMED, "a segment must be start, end and label"),
+        (
+            [(0.0, 1.0, "a"), (5.0, 6.0, "a")],
+            TIMED,
+            "a segment must start within the sound's 3.000",
+        ),
         ([], SOURCE, "one label per position, got 0 labels for 2 positions"),
     ],
 )
@@ -106,6 +111,15 @@ def test_segments_are_refused_when_they_do_not_fit(raw: Any, source: Any, rule: 
     vectorizer.fit(SPOKEN)
     with pytest.raises(ValueError, match=rule):
         vectorizer(raw, source)
+
+
+def test_segments_of_a_skipped_sound_lie_anywhere() -> None:
+    vectorizer = TokenLabelVectorizer()
+    vectorizer.fit(SPOKEN)
+    skipped = Vectorized(
+        torch.zeros(1), labelled=torch.tensor([False]), times=torch.tensor([0.005])
+    )
+    assert vectorizer([(5.0, 6.0, "a")], skipped).tolist() == [0]
 
 
 def test_segments_are_refused_where_training_has_wrong_ones() -> None:

@@ -168,6 +168,17 @@ def test_every_kernel_equals_the_formula_or_is_refused(kernel, pattern, score, m
             assert_equals_formula(make(**slots), monkeypatch)
 
 
+@pytest.mark.parametrize("mixer", ["recurrent", "recurrent_gru", "convolution", "none"])
+def test_additive_score_of_a_mixer_without_attention_is_the_cross_attentions(mixer):
+    layer = Decoder(4, 1, 2, mixer=mixer, score="additive").layers[0]
+    assert layer.cross.score_vector.shape == (2, 2)
+    sentence = f"mixer='{mixer}' has no score, got score='additive'"
+    with pytest.raises(ValueError, match=sentence):
+        make(mixer=mixer, score="additive")
+    with pytest.raises(ValueError, match="kernel='varlen' knows the plain dot score only"):
+        Decoder(4, 1, 2, mixer=mixer, score="additive", kernel="varlen")
+
+
 def test_a_kernel_named_needs_a_layer_that_attends():
     sentence = "kernel='padded' needs a layer with attention, got mixer='none', 'recurrent'"
     with pytest.raises(ValueError, match=sentence):

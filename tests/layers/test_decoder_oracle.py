@@ -104,3 +104,42 @@ def test_decoder_equals_torch_transformer_decoder(norm: str, feedforward: str) -
         ]
         for gradient, original in pairs:
             torch.testing.assert_close(gradient, original, rtol=0, atol=1e-11)
+
+
+def read_additively(cross: Any, query: Tensor, memory: Tensor) -> Tensor:
+    """What one query (D,) reads of a memory (M, D) (Bahdanau et al. 2015, appendix A.1.2)."""
+    width = DIM // HEADS
+    asked = cross.project_query(query)
+    keys, values = cross.project_memory(memory).split(DIM, dim=1)
+    parts = []
+    for head in range(HEADS):
+        own = slice(head * width, (head + 1) * width)
+        scores = [cross.score_vector[head] @ torch.tanh(asked[own] + key[own]) for key in keys]
+        shares = [score.exp() / sum(other.exp() for other in scores) for score in scores]
+        parts.append(sum(share * value[own] for share, value in zip(shares, values, strict=True)))
+    out: Tensor = cross.project_out(torch.cat(parts))
+    return out
+
+
+@pytest.mark.parametrize(("mixer", "cell"), [("recurrent", nn.LSTM), ("recurrent_gru", nn.GRU)])
+def test_recurrent_decoder_with_additive_score_is_the_attentive_recurrent_decoder(
+    mixer: Any, cell: Any
+) -> None:
+    """A recurrent state, what it reads of the source by the additive score, both added up."""
+    slots: dict[str, Any] = {"mixer": mixer, "score": "additive", "feedforward": "none"}
+    ours = Decoder(DIM, 1, HEADS, **slots, norm="post", dropout=0.0).double()
+    for parameter in ours.parameters():
+        nn.init.normal_(parameter, std=0.5)
+    layer: Any = ours.layers[0]
+    theirs = cell(DIM, DIM, batch_first=True).double()
+    theirs.load_state_dict(layer.mixer.cell.state_dict())
+    y, y_offsets, *_ = pack_and_pad(LENGTHS, 1)
+    memory, offsets, *_ = pack_and_pad(MEMORY, 2)
+    found = ours(y, y_offsets, memory, offsets).split(list(LENGTHS))
+    sides = zip(y.split(list(LENGTHS)), memory.split(list(MEMORY)), found, strict=True)
+    for own, read, out in sides:
+        states = layer.mixer_norm(own + theirs(own[None])[0][0])
+        wanted = [
+            layer.cross_norm(state + read_additively(layer.cross, state, read)) for state in states
+        ]
+        torch.testing.assert_close(out, torch.stack(wanted), rtol=0, atol=1e-12)

@@ -122,3 +122,13 @@ def test_head_reports_both_rates_of_what_it_writes() -> None:
 def test_head_reports_neither_where_nothing_is_written() -> None:
     names = set(head(decode_examples=0).build_metrics())
     assert names == {"accuracy"}
+
+
+@pytest.mark.parametrize("name", ["phoneme_error_rate", "wrong_words"])
+def test_both_rates_can_choose_the_best_checkpoint(name: str) -> None:
+    assert head(monitor=name).monitor == (f"val/{name}", "min")
+
+
+def test_rate_cannot_be_monitored_where_nothing_is_written() -> None:
+    with pytest.raises(ValueError, match="monitor must be one of loss, accuracy, got 'wrong_wor"):
+        head(decode_examples=0, monitor="wrong_words")

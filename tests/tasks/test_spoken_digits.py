@@ -45,9 +45,10 @@ def test_a_held_out_speaker_is_the_test_and_nothing_else(folder: str) -> None:
     assert found(folder, "train", "bob") == grid(["ann", "eve"], range(45))
 
 
-def test_a_speaker_whom_nobody_knows_is_refused(folder: str) -> None:
-    with pytest.raises(DataError, match=r"must keep a file .* got where {'speaker': \['zoe'\]}"):
-        list(SpokenDigits(folder, "test", held_out="zoe").read())
+@pytest.mark.parametrize("split", ["train", "val", "test"])
+def test_a_speaker_whom_nobody_knows_is_refused(folder: str, split: Any) -> None:
+    with pytest.raises(DataError, match="'speaker' must be that of a file, got 'Ann' and files of"):
+        list(SpokenDigits(folder, split, held_out="Ann").read())
 
 
 def test_missing_data_says_where_it_is() -> None:

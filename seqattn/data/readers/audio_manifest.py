@@ -139,6 +139,8 @@ def _suffix(path: str) -> str:
 
 def _read_number(value: Any) -> float | None:
     """Return a finite number, or None for what is none."""
+    if isinstance(value, bool):
+        return None
     try:
         number = float(value)
     except (TypeError, ValueError):

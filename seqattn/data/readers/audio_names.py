@@ -18,6 +18,7 @@ Filter = dict[str, list[str | int]]
 """Values of named groups; ``"0-4"`` is the range of whole numbers."""
 
 _RANGE = re.compile(r"(\d+)-(\d+)")
+_MOST_LISTED = 10
 
 _logger = logging.getLogger(__name__)
 
@@ -78,11 +79,13 @@ class AudioNames(Reader):
         """Yield the files that are kept, by name.
 
         Raises:
-            DataError: if there is no such folder or archive, a name is not of the pattern, or no
-                file is kept.
+            DataError: if there is no such folder or archive, a name is not of the pattern, no file
+                has one of the values to keep or leave out, or no file is kept.
         """
+        matched = list(self._matched())
+        self._require_known([groups for _, groups in matched])
         kept = 0
-        for (name, source), groups in self._matched():
+        for (name, source), groups in matched:
             if self._keeps(groups):
                 kept += 1
                 target = None if self.target is None else groups[self.target]
@@ -116,6 +119,18 @@ class AudioNames(Reader):
                 "%s: %d of %d sound files are not of the pattern %r and were left out",
                 *(self.path, skipped, len(files), self.pattern),
             )
+
+    def _require_known(self, files: list[dict[str, str]]) -> None:
+        """Refuse values that no file has: a misspelt one would keep what it should leave out."""
+        for name, values in [*self.where.items(), *self.exclude.items()]:
+            found = {groups[name] for groups in files}
+            for value in values:
+                if found and not any(_holds([value], text) for text in found):
+                    raise DataError(
+                        f"a value of group {name!r} must be that of a file, got {value!r} "
+                        f"and files of {_listed(found)}",
+                        path=self.path,
+                    )
 
     def _keeps(self, groups: Mapping[str, str]) -> bool:
         return all(_holds(values, groups[name]) for name, values in self.where.items()) and not any(
@@ -154,6 +169,11 @@ def _check_values(name: str, values: object) -> None:
         limits = _RANGE.fullmatch(str(value))
         if limits and int(limits[1]) > int(limits[2]):
             raise ValueError(f"a range of group {name!r} must not be empty, got {value!r}")
+
+
+def _listed(values: set[str]) -> str:
+    first, rest = sorted(values)[:_MOST_LISTED], len(values) - _MOST_LISTED
+    return ", ".join(map(repr, first)) + (f" and {rest} others" if rest > 0 else "")
 
 
 def _holds(values: list[str | int], text: str) -> bool:

@@ -49,14 +49,17 @@ class Diffused(Reader):
         """Yield the graphs.
 
         Raises:
-            DataError: if a source is no graph, or an edge weight is negative; names its key.
+            DataError: if a source is no graph or breaks a rule, or an edge weight is negative;
+                names its key.
             ModuleNotFoundError: if scipy is not installed.
         """
         for example in self.reader.read():
             graph = require_graph(example)
-            if graph.edge_weight is not None and (graph.edge_weight < 0).any():
+            weight = graph.edge_weight
+            if weight is not None and (weight < 0).any():
+                edge = int((weight < 0).argmax())
                 raise DataError(
-                    f"edge_weight must not be negative, got {graph.edge_weight.min()}",
+                    f"edge_weight must not be negative, got {weight[edge]} at edge {edge}",
                     key=example.key,
                 )
             yield replace(example, source=self._diffuse(graph))

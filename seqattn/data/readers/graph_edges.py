@@ -12,7 +12,7 @@ from seqattn.batch import Example
 from seqattn.data.readers.base import Reader
 from seqattn.data.readers.text_file import Line, file_name, is_blank, read_lines, split_blanks
 from seqattn.errors import DataError
-from seqattn.graph import Graph, add_reverse
+from seqattn.graph import LARGEST, Graph, add_reverse
 
 
 class EdgeList(Reader):
@@ -38,7 +38,8 @@ class EdgeList(Reader):
 
         Raises:
             DataError: if a line has not two or three words, or as many as the others, a weight is
-                not a finite number, or a node has two labels; names the file and the line.
+                not a finite number in 32 bits, a node has two labels, or there is no node at all;
+                names the file and the line.
         """
         labels = {} if self.labels is None else _read_labels(self.labels)
         numbers = {node: number for number, node in enumerate(labels)}
@@ -55,6 +56,8 @@ class EdgeList(Reader):
                 )
             edges.append(_number_pair(numbers, words))
             weights += [_finite(word, self.path, line) for word in words[2:]]
+        if not numbers:
+            raise DataError("the file must hold at least one edge, got none", path=self.path)
         given = [labels.get(node) for node in numbers]
         graph = _make_graph(
             numbers, edges, weights or None, undirected=self.undirected, known=given
@@ -65,9 +68,10 @@ class EdgeList(Reader):
 class ContactList(Reader):
     """Reads one graph of contacts between persons: time, person, person, class, class.
 
-    Cells are separated by tabs, under a line of headings, as the SocioPatterns files are. An edge
-    goes in both directions between two persons who meet; its weight is the number of their
-    contacts. The label of a person is the class.
+    Cells are separated by tabs, with a line of headings above or without, as the SocioPatterns
+    files are: headings are a first line that does not begin with a number. An edge goes in both
+    directions between two persons who meet; its weight is the number of their contacts. The label
+    of a person is the class.
 
     Args:
         path: the file, plain or ``.gz``.
@@ -86,8 +90,7 @@ class ContactList(Reader):
         numbers: dict[str, int] = {}
         classes: dict[str, str] = {}
         counts: dict[tuple[int, int], int] = {}
-        for line, text in _after_headings(self.path):
-            cells = text.split("\t")
+        for line, cells in _contact_lines(self.path):
             if len(cells) != 5:
                 raise DataError(
                     f"a line must hold 5 cells between tabs, got {cells}", path=self.path, line=line
@@ -146,6 +149,26 @@ def _word_lines(path: str) -> Iterator[tuple[int, list[str]]]:
             yield line, split_blanks(text)
 
 
+def _contact_lines(path: str) -> Iterator[tuple[int, list[str]]]:
+    """Yield the cells of each line, but of a first one whose time is a heading."""
+    is_first = True
+    for line, text in read_lines(path):
+        if is_blank(text):
+            continue
+        cells = text.split("\t")
+        if not is_first or _is_number(cells[0]):
+            yield line, cells
+        is_first = False
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
 def _after_headings(path: str) -> Iterator[Line]:
     lines = (pair for pair in read_lines(path) if not is_blank(pair[1]))
     next(lines, None)
@@ -180,6 +203,8 @@ def _finite(word: str, path: str, line: int) -> float:
         number = float(word)
     except ValueError:
         number = math.nan
-    if not math.isfinite(number):
-        raise DataError(f"a weight must be a finite number, got {word!r}", path=path, line=line)
+    if not abs(number) <= LARGEST:
+        raise DataError(
+            f"a weight must be a finite number in 32 bits, got {word!r}", path=path, line=line
+        )
     return number

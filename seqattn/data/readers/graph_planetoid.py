@@ -5,8 +5,10 @@ from __future__ import annotations
 import codecs
 import io
 import pickle
+import zipfile
+import zlib
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -86,21 +88,29 @@ def _read_npz(path: str) -> _Citations:
         raise missing_file(path)
     wanted = (*_ARRAYS, *(f"{split}_idx" for split in SPLITS))
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with open(path, "rb") as stream, np.load(stream, allow_pickle=False) as file:
             arrays = {name: file[name] for name in wanted}
     except KeyError as error:
         raise DataError(
             f"the file must hold {', '.join(wanted)}: {error.args[0]}", path=path
         ) from None
-    except (ValueError, OSError, EOFError) as error:
+    except (ValueError, TypeError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise DataError(f"the file must be an .npz of plain arrays: {error}", path=path) from None
-    from scipy.sparse import csr_matrix
-
-    parts = tuple(arrays[f"x_{name}"] for name in ("data", "indices", "indptr"))
-    words = csr_matrix(parts, shape=tuple(arrays["x_shape"]), dtype=np.float32)
+    words = _sparse_words(arrays, path)
     graph = Graph(words.shape[0], arrays["edge_index"].astype(np.int64), features=words)
     splits = {str(split): arrays[f"{split}_idx"].astype(np.int64) for split in SPLITS}
     return _Citations(graph, arrays["y"].astype(np.int64), splits)
+
+
+def _sparse_words(arrays: Mapping[str, npt.NDArray[Any]], path: str) -> Any:
+    """Return the features as a sparse matrix. Shape: (n, words)."""
+    from scipy.sparse import csr_matrix
+
+    parts = tuple(arrays[f"x_{name}"] for name in ("data", "indices", "indptr"))
+    try:
+        return csr_matrix(parts, shape=tuple(arrays["x_shape"]), dtype=np.float32)
+    except (ValueError, TypeError) as error:
+        raise DataError(f"x must be a matrix in CSR form: {error}", path=path) from None
 
 
 def _read_folder(path: str, name: str) -> _Citations:

@@ -14,7 +14,7 @@ from seqattn.batch import Example
 from seqattn.data.readers.base import Reader
 from seqattn.data.readers.graph_split import SPLITS, label_only
 from seqattn.errors import DataError
-from seqattn.graph import Graph
+from seqattn.graph import from_pyg
 
 _PACKAGE = "torch_geometric"
 _NOT_EDGES = "edge and link prediction is not supported: targets must be of nodes or of graphs"
@@ -93,7 +93,7 @@ class PygDataset(Reader):
             raise DataError("a graph must have an edge_index, got none", key=key)
         if "edge_label" in data or "edge_label_index" in data:
             raise DataError(f"{_NOT_EDGES}, got edge_label", key=key)
-        graph = to_graph(data)
+        graph = from_pyg(data)
         target = self._target(data, key)
         if self.target == "graph":
             return Example(graph, target, key)
@@ -127,31 +127,6 @@ class PygDataset(Reader):
             )
         mask: npt.NDArray[np.bool_] = data[name].numpy()
         return mask if mask.ndim == 1 else mask[:, self.column or 0]
-
-
-def to_graph(data: Any) -> Graph:
-    """Return a PyG graph as plain arrays."""
-    x, attributes = _rows(data.x), _rows(data.edge_attr)
-    weight = _rows(data.get("edge_weight", data.get("weight")))
-    has_names = x is not None and x.dtype.kind in "iu"
-    is_named = attributes is not None and attributes.dtype.kind in "iu"
-    return Graph(
-        int(data.num_nodes),
-        data.edge_index.numpy().astype(np.int64),
-        features=None if has_names else x,
-        categories=x if has_names else None,
-        edge_weight=None if weight is None else weight[:, 0],
-        edge_attr=None if is_named else attributes,
-        edge_categories=attributes if is_named else None,
-    )
-
-
-def _rows(tensor: Any) -> npt.NDArray[Any] | None:
-    """Return a tensor as an array of rows."""
-    if tensor is None:
-        return None
-    rows: npt.NDArray[Any] = tensor.to_dense().numpy()  # a dense tensor stays as it is
-    return rows.reshape(len(rows), -1)
 
 
 def _graph_target(values: npt.NDArray[Any], key: str) -> Any:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 
 import numpy as np
 
@@ -12,7 +11,6 @@ from seqattn.batch import Example
 from seqattn.data.neighbors import Indices, InEdges, Neighborhood, require_fanouts
 from seqattn.data.readers.base import Reader
 from seqattn.data.readers.graph_split import node_labels, require_graph
-from seqattn.errors import DataError
 from seqattn.graph import Graph
 
 
@@ -60,15 +58,12 @@ class NeighborSampled(Reader):
         """Yield the batches of every graph; their keys are the graph's and a number.
 
         Raises:
-            DataError: if a source is not a graph, or an edge leaves it; names the graph's key.
+            DataError: if a source is not a graph, or breaks a rule; names the graph's key.
         """
         for example in self.reader.read():
-            graph = _sliceable(require_graph(example))
+            graph = require_graph(example)
             labels = None if example.target is None else node_labels(example)
-            try:
-                in_edges = InEdges.of(graph)
-            except ValueError as error:
-                raise DataError(str(error), key=example.key) from error
+            in_edges = InEdges.of(graph)
             for number, seeds in enumerate(self._batches(graph)):
                 yield Example(
                     Neighborhood(graph, in_edges, seeds, self.fanouts, self.seed + number),
@@ -84,10 +79,3 @@ class NeighborSampled(Reader):
             random.Random(self.seed).shuffle(order)
         cuts = range(self.batch_nodes, len(order), self.batch_nodes)
         return np.split(np.array(order, dtype=np.int64), cuts) if order else []
-
-
-def _sliceable(graph: Graph) -> Graph:
-    """Return the graph with sparse features in the form whose rows can be taken."""
-    if not hasattr(graph.features, "tocsr"):
-        return graph
-    return replace(graph, features=graph.features.tocsr())

@@ -15,6 +15,7 @@ from seqattn.batch import Example
 from seqattn.data.readers.base import Reader
 from seqattn.errors import DataError
 from seqattn.graph import Graph
+from seqattn.graph_checks import check_graph
 
 SplitName = Literal["train", "val", "test"]
 SPLITS: tuple[SplitName, ...] = ("train", "val", "test")
@@ -139,17 +140,20 @@ class Fold(Reader):
 
 
 def require_graph(example: Example) -> Graph:
-    """Return the source of an example.
+    """Return the checked source of an example.
 
     Raises:
-        DataError: if it is not a graph; names its key.
+        DataError: if it is not a graph, or breaks a rule of :func:`check_graph`; names its key.
     """
     if not isinstance(example.source, Graph):
         raise DataError(
             f"the source must be a seqattn.Graph, got {type(example.source).__name__}",
             key=example.key,
         )
-    return example.source
+    try:
+        return check_graph(example.source)
+    except ValueError as error:
+        raise DataError(str(error), key=example.key) from error
 
 
 def node_labels(example: Example) -> list[Any]:

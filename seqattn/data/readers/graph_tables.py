@@ -14,7 +14,7 @@ from seqattn.data.readers.base import Reader
 from seqattn.data.readers.rows import Row, read_csv
 from seqattn.data.readers.text_file import file_name
 from seqattn.errors import DataError
-from seqattn.graph import Graph, add_reverse
+from seqattn.graph import LARGEST, Graph, add_reverse
 
 
 class NodeEdgeTables(Reader):
@@ -164,8 +164,10 @@ class _Columns:
             number = float(cell)
         except ValueError:
             number = math.nan
-        if not math.isfinite(number):
-            raise self._error(f"column {column!r} must be a finite number, got {cell!r}", line)
+        if not abs(number) <= LARGEST:
+            raise self._error(
+                f"column {column!r} must be a finite number in 32 bits, got {cell!r}", line
+            )
         return number
 
     def _error(self, message: str, line: int) -> DataError:

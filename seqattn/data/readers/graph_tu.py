@@ -15,7 +15,7 @@ from seqattn.batch import Example
 from seqattn.data.readers.base import Reader
 from seqattn.data.readers.text_file import missing_file
 from seqattn.errors import DataError
-from seqattn.graph import Graph
+from seqattn.graph import LARGEST, Graph
 
 _REQUIRED = ("A", "graph_indicator", "graph_labels")
 
@@ -117,10 +117,12 @@ class _TuFiles:
             return None
         table = self._table(part, float)
         self._require_count(part, table, count)
-        wrong = np.flatnonzero(~np.isfinite(table).all(1))
+        wrong = np.flatnonzero(~(abs(table) <= LARGEST).all(1))
         if len(wrong):
             line = int(wrong[0])
-            raise self.error(part, f"numbers must be finite, got {table[line].tolist()}", line + 1)
+            raise self.error(
+                part, f"numbers must be finite in 32 bits, got {table[line].tolist()}", line + 1
+            )
         return np.asarray(table, dtype=np.float32)
 
     def categories(self, part: str, count: int) -> npt.NDArray[np.int64] | None:

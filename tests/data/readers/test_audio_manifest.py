@@ -130,6 +130,14 @@ def test_a_wrong_row_is_named_with_its_line(
         read(write(f"path\tlabel\n{rows}"), **arguments)
 
 
+@pytest.mark.parametrize("column", ["start", "end"])
+def test_a_truth_value_is_no_number_of_seconds(write: Write, column: str) -> None:
+    path = write(f'{{"path": "one.wav", "{column}": true}}\n', "all.jsonl")
+    rule = f"all.jsonl:1: column '{column}' must be a number of seconds, got True"
+    with pytest.raises(DataError, match=rule):
+        read(path, target=None, **{column: column})
+
+
 @pytest.mark.parametrize(
     ("line", "rule"),
     [

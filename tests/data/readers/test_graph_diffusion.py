@@ -96,8 +96,23 @@ def test_empty_graph_stays_empty():
 
 
 def test_weight_is_refused_when_it_is_negative():
-    with pytest.raises(DataError, match="'g': edge_weight must not be negative, got -1"):
+    with pytest.raises(
+        DataError, match="'g': edge_weight must not be negative, got -1.0 at edge 2"
+    ):
         list(Diffused(given(weights=[1, 1, -1, 1])).read())
+
+
+@pytest.mark.parametrize(
+    ("edges", "weights", "rule"),
+    [
+        (PATH, [1, 1, np.nan, 1], "'g': edge_weight must be finite in 32 bits, got nan at edge 2"),
+        ([[0], [5]], None, r"'g': edge_index must name nodes in .*, got \[0, 5\] at edge 0"),
+        (PATH, [1, 1], r"'g': edge_weight must have shape \(4,\), got \(2,\)"),
+    ],
+)
+def test_graph_is_refused_when_it_breaks_a_rule(edges, weights, rule):
+    with pytest.raises(DataError, match=rule):
+        list(Diffused(given(edges, weights=weights)).read())
 
 
 @pytest.mark.parametrize(

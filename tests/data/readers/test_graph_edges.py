@@ -59,13 +59,27 @@ def test_file_is_unpacked_when_it_is_gzip(tmp_path):
     [
         ("x y\nx\n", r"a.txt:2: a line must hold two nodes, and a weight .*, got \['x'\]"),
         ("x y\nx y 1\n", r"a.txt:2: .* a weight in all lines or none"),
-        ("x y 1\nx y nan\n", r"a.txt:2: a weight must be a finite number, got 'nan'"),
-        ("x y heavy\n", r"a.txt:1: a weight must be a finite number, got 'heavy'"),
+        ("x y 1\nx y nan\n", r"a.txt:2: a weight must be a finite number in 32 bits, got 'nan'"),
+        ("x y 1\nx y 1e39\n", r"a.txt:2: a weight must be a finite number in 32 .*, got '1e39'"),
+        ("x y heavy\n", r"a.txt:1: a weight must be a finite number in 32 bits, got 'heavy'"),
     ],
 )
 def test_line_is_refused_when_it_is_no_edge(tmp_path, text, rule):
     with pytest.raises(DataError, match=rule):
         graph_of(EdgeList(write(tmp_path / "a.txt", text)))
+
+
+@pytest.mark.parametrize("text", ["", "# nothing\n\n"])
+def test_edges_are_refused_when_there_is_no_node(tmp_path, text):
+    with pytest.raises(DataError, match="a.txt: the file must hold at least one edge, got none"):
+        graph_of(EdgeList(write(tmp_path / "a.txt", text)))
+
+
+def test_labelled_nodes_stay_alone_when_there_is_no_edge(tmp_path):
+    labels = write(tmp_path / "labels.txt", "node label\n7 b\n")
+    graph, example = graph_of(EdgeList(write(tmp_path / "a.txt", ""), labels))
+    assert graph.edge_index.shape == (2, 0)
+    assert example.target == ["b"]
 
 
 @pytest.mark.parametrize(
@@ -93,6 +107,15 @@ def test_weight_is_the_number_of_contacts_when_pairs_meet_again(tmp_path):
     weights = dict(zip(edges_of(graph), graph.edge_weight.tolist(), strict=True))
     assert weights == {("7", "5"): 2, ("5", "7"): 2, ("5", "9"): 1, ("9", "5"): 1}
     assert graph.labelled is None
+
+
+def test_first_contact_counts_when_there_are_no_headings(tmp_path):
+    lines = "20\t7\t5\t1A\t1B\n40\t5\t9\t1B\t1A\n"
+    graph, example = graph_of(ContactList(write(tmp_path / "c.csv", "\n" + lines)))
+    same, _ = graph_of(ContactList(write(tmp_path / "h.csv", HEADINGS + lines)))
+    assert graph.names == same.names == ("7", "5", "9")
+    assert edges_of(graph) == edges_of(same)
+    assert example.target == ["1A", "1B", "1A"]
 
 
 @pytest.mark.parametrize(

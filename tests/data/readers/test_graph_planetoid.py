@@ -1,4 +1,6 @@
+import gc
 import pickle
+import warnings
 from collections import defaultdict
 
 import numpy as np
@@ -135,6 +137,33 @@ def test_npz_is_refused_when_it_is_missing_damaged_or_lacks_an_array(tmp_path):
     np.savez(path, y=np.zeros(3))
     with pytest.raises(DataError, match=r"a.npz: the file must hold edge_index, x_data"):
         list(PlanetoidFiles(str(path), "train").read())
+
+
+@pytest.mark.parametrize("part", [0.1, 0.5, 0.9])
+@pytest.mark.parametrize("damage", ["cut", "flipped"])
+def test_npz_is_refused_when_it_is_damaged(npz, part, damage):
+    content = bytearray(npz.read_bytes())
+    place = int(part * len(content))
+    if damage == "cut":
+        del content[place:]
+    else:
+        content[place : place + 64] = bytes(byte ^ 255 for byte in content[place : place + 64])
+    npz.write_bytes(content)
+    rule = r"tiny.npz: the file must (be an .npz of plain arrays|hold edge_index, x_data)"
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        with pytest.raises(DataError, match=rule):
+            list(PlanetoidFiles(str(npz), "train").read())
+        gc.collect()
+    assert not caught  # no file is left open
+
+
+def test_npz_is_refused_when_its_features_are_no_matrix(npz):
+    with np.load(npz) as file:
+        arrays = dict(file)
+    np.savez(npz, **{**arrays, "x_indptr": arrays["x_indptr"][:-1]})
+    with pytest.raises(DataError, match="tiny.npz: x must be a matrix in CSR form"):
+        list(PlanetoidFiles(str(npz), "train").read())
 
 
 def test_npz_is_refused_when_it_holds_a_pickle(npz):

@@ -137,7 +137,11 @@ def test_no_example_is_given_when_no_node_is_labelled():
         (Example("text", None, "t"), "'t': the source must be a seqattn.Graph, got str"),
         (
             Example(Graph(2, np.array([[0], [5]])), ["a", "b"], "g"),
-            "'g': edge_index must lie in 0 … 1, got 0 … 5",
+            r"'g': edge_index must name nodes in 0 … .*, got \[0, 5\] at edge 0",
+        ),
+        (
+            Example(Graph(2, np.array([[0, 1], [1, 0]]), edge_weight=np.ones(1)), None, "g"),
+            r"'g': edge_weight must have shape \(2,\), got \(1,\)",
         ),
         (
             Example(Graph(2, np.array([[0], [1]])), ["a"], "g"),

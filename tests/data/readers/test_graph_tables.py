@@ -74,12 +74,17 @@ def test_tabs_separate_cells_when_the_name_says_so(tmp_path):
         (
             {},
             {"features": ["kind"]},
-            "nodes.csv:2: column 'kind' must be a finite number, got 'x'",
+            "nodes.csv:2: column 'kind' must be a finite number in 32 bits, got 'x'",
         ),
         (
             {"edges": "source,target,w\nann,bob,inf\n"},
             {"weight": "w"},
-            "edges.csv:2: column 'w' must be a finite number, got 'inf'",
+            "edges.csv:2: column 'w' must be a finite number in 32 bits, got 'inf'",
+        ),
+        (
+            {"edges": "source,target,w\nann,bob,1e39\n"},
+            {"weight": "w"},
+            "edges.csv:2: column 'w' must be a finite number in 32 bits, got '1e39'",
         ),
     ],
 )

@@ -94,7 +94,12 @@ def test_graphs_have_no_edge_when_the_list_is_empty(tmp_path):
         (
             "edge_attributes",
             "0\nnan\n" + "0\n" * 4,
-            r"edge_attributes.txt:2: numbers must be finite, got \[nan\]",
+            r"edge_attributes.txt:2: numbers must be finite in 32 bits, got \[nan\]",
+        ),
+        (
+            "edge_attributes",
+            "0\n" * 5 + "1e39\n",
+            r"edge_attributes.txt:6: numbers must be finite in 32 bits, got \[1e\+39\]",
         ),
     ],
 )

@@ -5,7 +5,7 @@ import pytest
 import scipy.sparse
 
 from seqattn import Graph
-from seqattn.frontends.graph_checks import check_graph, is_sparse
+from seqattn.graph_checks import check_graph, is_sparse
 from tests.frontends.small_graphs import edges
 
 INDEX = edges((0, 1), (1, 2))
@@ -85,6 +85,14 @@ def test_no_edges_may_have_any_type(index: Any) -> None:
         (
             {"features": scipy.sparse.csr_array([[0, 0], [0, 0], [0, INFINITE]])},
             "features must be finite in 32 bits, got inf at node 2",
+        ),
+        (
+            {"features": np.ones((3, 1), dtype=np.complex64)},
+            "features must be real numbers, got complex64",
+        ),
+        (
+            {"features": scipy.sparse.csr_array(np.ones((3, 1), dtype=np.complex128))},
+            "features must be real numbers, got complex128",
         ),
         ({"categories": np.ones(3)}, r"categories must have shape \(3, columns\), got \(3,\)"),
         ({"edge_weight": np.ones(3)}, r"edge_weight must have shape \(2,\), got \(3,\)"),

@@ -127,11 +127,11 @@ def _to_numbers(name: str, given: Any) -> Any:
     Raises:
         ValueError: if there is something else than numbers.
     """
-    if is_sparse(given):
-        return given
-    found = np.asarray(given)
+    found = given if is_sparse(given) else np.asarray(given)
     if found.dtype.kind in "biuf":
         return found
+    if found.dtype.kind == "c":
+        raise ValueError(f"{name} must be real numbers, got {found.dtype}")
     try:
         return found.astype(np.float64)
     except (TypeError, ValueError) as error:
