@@ -36,19 +36,23 @@ class AudioFrontEnd(FrontEnd):
         high_hz: where the highest band ends; None for half of `rate`.
         range_db: decibels below a sound's loudest frame and band that are kept; recordings of
             other loudness or background then look alike. None keeps everything.
-        center: whether each band's mean over the sound is taken off: a speaker or a microphone
-            that training never had then matters less. A long file is levelled piece by piece.
+        center: share of each band's mean over the sound that is taken off, True for all: a
+            speaker or a microphone that training never had then matters less. A long file is
+            levelled piece by piece.
         subsampling: frames that become one position: 1, 2, 4 or 8; for patches any number.
         reduction: how they do: ``convolution`` over time and frequency, or ``patches`` of that
             many whole frames, through one linear layer.
         channels: of the convolutions.
         crop_share: longest stretch cut off at each end in training, as a share of the sound.
+        silence_seconds: longest silence at each end of half of the training sounds.
         speeds: factors of the speed, one of which is drawn in training: [0.9, 1.0, 1.1], say.
         vocal_tract: largest relative change of the length of the vocal tract that is drawn in
             training, which moves frequencies and not time (Jaitly & Hinton 2013).
         equalizer_db: standard deviation of a gain over the bands that is drawn in training.
         noise_folder: sound files that are added to half of the training sounds.
-        noise_snr: lowest and highest signal-to-noise ratio then, in decibels.
+        colored_noise: whether noise of a random colour, white to brown, is added to half of the
+            training sounds; no file is needed.
+        noise_snr: lowest and highest signal-to-noise ratio of both, in decibels.
         room_folder: impulse responses of rooms that half of the training sounds are heard in.
         time_masks: stretches of frames that are masked in training (Park et al. 2019).
         time_mask_share: longest of them, as a share of the frames.
@@ -76,15 +80,17 @@ class AudioFrontEnd(FrontEnd):
         low_hz: float = 20.0,
         high_hz: float | None = None,
         range_db: float | None = None,
-        center: bool = False,
+        center: bool | float = False,
         subsampling: int = 4,
         reduction: Reduction = "convolution",
         channels: int = 32,
         crop_share: float = 0.0,
+        silence_seconds: float = 0.0,
         speeds: Sequence[float] = (1.0,),
         vocal_tract: float = 0.0,
         equalizer_db: float = 0.0,
         noise_folder: str | None = None,
+        colored_noise: bool = False,
         noise_snr: tuple[float, float] = (5.0, 20.0),
         room_folder: str | None = None,
         time_masks: int = 0,
@@ -112,10 +118,12 @@ class AudioFrontEnd(FrontEnd):
             ),
             AudioAugmentation(
                 crop_share=crop_share,
+                silence_seconds=silence_seconds,
                 speeds=speeds,
                 vocal_tract=vocal_tract,
                 equalizer_db=equalizer_db,
                 noise_folder=noise_folder,
+                colored_noise=colored_noise,
                 noise_snr=noise_snr,
                 room_folder=room_folder,
                 time_masks=time_masks,

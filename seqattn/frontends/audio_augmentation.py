@@ -19,16 +19,17 @@ from seqattn.sound import AudioClip
 
 SUFFIXES = (".wav", ".flac", ".ogg", ".opus", ".mp3", ".aiff", ".aif", ".au")
 
-_CHANCE = 0.5  # of a room, and of noise
+_CHANCE = 0.5  # of silence, of a room, and of noise
 _KNEE = 0.85  # of half the rate: the frequencies below are warped by the drawn factor itself
 _KNOTS = 6  # of an equaliser's curve
 
 
 class AudioAugmentation:
-    """Cut, speed, room, noise, voice and masks, drawn anew from a generator; none by default.
+    """Ends, speed, room, noise, voice and masks, drawn anew from a generator; none by default.
 
     Args:
         crop_share: longest stretch that is cut off at each end, as a share of the sound.
+        silence_seconds: longest silence that is put at each end of every second sound.
         speeds: factors, one of which is drawn: 1.1 makes a sound shorter and higher by a tenth.
         vocal_tract: largest relative change of the vocal tract's length (Jaitly & Hinton 2013,
             vocal tract length perturbation): the frequencies are stretched or squeezed by up to
@@ -36,7 +37,9 @@ class AudioAugmentation:
         equalizer_db: standard deviation of a gain in decibels that changes smoothly over the
             bands, as microphones differ.
         noise_folder: sound files, of which a random stretch is added to every second sound.
-        noise_snr: lowest and highest signal-to-noise ratio, in decibels.
+        colored_noise: whether noise of a random colour, white to brown, is added to every second
+            sound.
+        noise_snr: lowest and highest signal-to-noise ratio of both, in decibels.
         room_folder: impulse responses of rooms, one of which every second sound is heard in.
         time_masks: stretches of frames that are masked (Park et al. 2019, SpecAugment).
         time_mask_share: longest of them, as a share of the frames.
@@ -51,10 +54,12 @@ class AudioAugmentation:
         self,
         *,
         crop_share: float = 0.0,
+        silence_seconds: float = 0.0,
         speeds: Sequence[float] = (1.0,),
         vocal_tract: float = 0.0,
         equalizer_db: float = 0.0,
         noise_folder: str | None = None,
+        colored_noise: bool = False,
         noise_snr: tuple[float, float] = (5.0, 20.0),
         room_folder: str | None = None,
         time_masks: int = 0,
@@ -64,6 +69,8 @@ class AudioAugmentation:
     ) -> None:
         if not 0 <= crop_share < 0.5:
             raise ValueError(f"crop_share must lie in 0 … 0.5, 0.5 excluded, got {crop_share}")
+        if not 0 <= silence_seconds <= 60:
+            raise ValueError(f"silence_seconds must lie in 0 … 60, got {silence_seconds}")
         if not speeds or not all(0.5 <= speed <= 2 for speed in speeds):
             raise ValueError(f"speeds must be factors in 0.5 … 2, got {list(speeds)}")
         if not 0 <= vocal_tract <= 0.5:
@@ -80,6 +87,8 @@ class AudioAugmentation:
         _require_share("time_mask_share", time_mask_share)
         _require_share("frequency_mask_share", frequency_mask_share)
         self.crop_share = crop_share
+        self.silence_seconds = silence_seconds
+        self.colored_noise = colored_noise
         self.vocal_tract = vocal_tract
         self.equalizer_db = equalizer_db
         self.speeds = [Fraction(str(speed)) for speed in speeds]
@@ -91,26 +100,34 @@ class AudioAugmentation:
         self.frequency_masks = frequency_masks
         self.frequency_mask_share = frequency_mask_share
 
-    def crop(self, samples: Tensor, generator: np.random.Generator) -> tuple[Tensor, int]:
-        """Return the sound without a random stretch of each end, and where it begins now.
+    def move_ends(
+        self, samples: Tensor, rate: int, generator: np.random.Generator
+    ) -> tuple[Tensor, int]:
+        """Return the sound without a random stretch of each end, or with silence there.
 
-        Short stretches are cut more often than long ones.
+        Short stretches are cut off more often than long ones.
 
         Shape:
-            samples (n,). returns: at least (1,) of (n,) with n > 0, and the first sample's index.
+            samples (n,). returns: (m,), at least one where n is; and the place of its first sample
+            in `samples`, below 0 for silence.
         """
-        if not self.crop_share:
-            return samples, 0
-        longest = self.crop_share * len(samples)
-        first, last = (int(longest * generator.random() ** 2) for _ in range(2))
-        return samples[first : len(samples) - last], first
+        first = 0
+        if self.crop_share:
+            longest = self.crop_share * len(samples)
+            first, last = (int(longest * generator.random() ** 2) for _ in range(2))
+            samples = samples[first : len(samples) - last]
+        if self.silence_seconds and generator.random() < _CHANCE:
+            longest = int(self.silence_seconds * rate)
+            before, after = generator.integers(longest + 1, size=2).tolist()
+            return F.pad(samples, (before, after)), first - before
+        return samples, first
 
     def draw_speed(self, generator: np.random.Generator) -> Fraction:
         """Return one of the speeds."""
         return self.speeds[int(generator.integers(len(self.speeds)))]
 
     def disturb(self, samples: Tensor, rate: int, generator: np.random.Generator) -> Tensor:
-        """Return the sound as heard in a room and with noise, where there are folders of them.
+        """Return the sound as heard in a room and with noise, where they are asked for.
 
         Shape:
             samples (n,). returns: (n,).
@@ -123,6 +140,9 @@ class AudioAugmentation:
             samples = reverberate(samples, self.rooms.read(generator, rate))
         if self.noise is not None and generator.random() < _CHANCE:
             noise = self.noise.read_stretch(generator, rate, len(samples))
+            samples = add_noise(samples, noise, float(generator.uniform(*self.noise_snr)))
+        if self.colored_noise and generator.random() < _CHANCE:
+            noise = make_noise(len(samples), float(generator.uniform(0, 2)), generator)
             samples = add_noise(samples, noise, float(generator.uniform(*self.noise_snr)))
         return samples
 
@@ -233,6 +253,20 @@ def warp_filters(filters: Tensor, factor: float) -> Tensor:
     lower = np.minimum(places.astype(np.int64), top - 1)
     share = torch.from_numpy(places - lower).to(filters)[:, None]
     return torch.lerp(filters[lower], filters[lower + 1], share)
+
+
+def make_noise(count: int, slope: float, generator: np.random.Generator) -> Tensor:
+    """Return noise whose power falls with frequency f as f^-slope: 0 white, 1 pink, 2 brown.
+
+    Shape:
+        returns: (count,) float32, without a mean.
+    """
+    if not count:
+        return torch.zeros(0)
+    spectrum = np.fft.rfft(generator.standard_normal(count))
+    spectrum[0] = 0
+    spectrum[1:] *= np.arange(1.0, len(spectrum)) ** (-slope / 2)
+    return torch.from_numpy(np.fft.irfft(spectrum, count)).float()
 
 
 def add_noise(samples: Tensor, noise: Tensor, decibels: float) -> Tensor:

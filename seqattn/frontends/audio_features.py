@@ -41,8 +41,9 @@ class LogMel:
         high_hz: where the highest band ends, at most half of `rate`.
         range_db: decibels below the loudest value of a sound that are kept; what is quieter is
             raised to there, and the loudest becomes 0. None leaves values as they are.
-        center: whether each band's mean over the sound is taken off (cepstral mean normalisation,
-            Atal 1974), and with it much of microphone and speaker.
+        center: share of each band's mean over the sound that is taken off; all of it is cepstral
+            mean normalisation (Atal 1974), and takes much of microphone and speaker with it, but
+            in a short sound also much of what is said. False is 0 and True 1.
 
     Raises:
         ValueError: if an argument breaks a rule above, or the bands are narrower than the
@@ -56,7 +57,7 @@ class LogMel:
     low_hz: float
     high_hz: float
     range_db: float | None = None
-    center: bool = False
+    center: bool | float = False
 
     def __post_init__(self) -> None:
         """Check the settings."""
@@ -78,6 +79,8 @@ class LogMel:
             )
         if self.range_db is not None and not self.range_db > 0:
             raise ValueError(f"range_db must be above 0, got {self.range_db}")
+        if not 0 <= self.center <= 1:
+            raise ValueError(f"center must lie in 0 … 1, got {self.center}")
 
     def count_rows(self, samples: int) -> int:
         """Return L, the number of rows of so many samples."""
@@ -121,7 +124,7 @@ class LogMel:
         if self.range_db is not None:
             lowest = -self.range_db * math.log(10) / 10
             values = (values - values.max()).clamp_(min=lowest)
-        return values - values.mean(0) if self.center else values
+        return values - self.center * values.mean(0) if self.center else values
 
 
 def rate_ratio(source: int, target: int, speed: Fraction = Fraction(1)) -> Fraction:

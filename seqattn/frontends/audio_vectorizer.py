@@ -199,7 +199,7 @@ class AudioVectorizer(Vectorizer):
     def _augmented(self, sound: Sound, generator: np.random.Generator) -> Vectorized:
         """Return the rows of one sound as a generator alters it, and their times."""
         augmentation = self.augmentation
-        samples, first = augmentation.crop(sound.samples, generator)
+        samples, first = augmentation.move_ends(sound.samples, sound.rate, generator)
         ratio = self._ratio(sound, augmentation.draw_speed(generator))
         samples = augmentation.disturb(resample(samples, ratio), self.features.rate, generator)
         filters = augmentation.alter_filters(self.features.filters, generator)

@@ -142,8 +142,13 @@ def test_settings_are_given_in_milliseconds_and_hertz() -> None:
 
 def test_augmentation_and_policy_reach_the_vectorizer(tmp_path: Path) -> None:
     vectorizer = AudioFrontEnd(
+        crop_share=0.1,
+        silence_seconds=0.2,
         speeds=[0.9, 1.1],
+        vocal_tract=0.3,
+        equalizer_db=4.0,
         noise_folder="noise",
+        colored_noise=True,
         noise_snr=(0.0, 10.0),
         room_folder="rooms",
         time_masks=1,
@@ -155,6 +160,9 @@ def test_augmentation_and_policy_reach_the_vectorizer(tmp_path: Path) -> None:
     ).vectorizer
     augmentation = vectorizer.augmentation
     assert [float(speed) for speed in augmentation.speeds] == [0.9, 1.1]
+    assert (augmentation.crop_share, augmentation.silence_seconds) == (0.1, 0.2)
+    assert (augmentation.vocal_tract, augmentation.equalizer_db) == (0.3, 4.0)
+    assert augmentation.colored_noise
     assert augmentation.noise is not None
     assert augmentation.rooms is not None
     assert (augmentation.noise.path, augmentation.rooms.path) == ("noise", "rooms")

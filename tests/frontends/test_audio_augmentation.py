@@ -11,6 +11,7 @@ from seqattn.frontends.audio_augmentation import (
     AudioAugmentation,
     SoundFolder,
     add_noise,
+    make_noise,
     reverberate,
     warp_filters,
 )
@@ -26,7 +27,7 @@ def test_nothing_changes_by_default() -> None:
     samples, values = torch.from_numpy(hiss(100)), torch.ones(5, 4)
     generator = seeded()
     state = generator.bit_generator.state
-    assert plain.crop(samples, generator) == (samples, 0)
+    assert plain.move_ends(samples, RATE, generator) == (samples, 0)
     assert plain.alter_filters(values, generator) is values
     assert generator.bit_generator.state == state  # what was drawn before is drawn as before
     assert plain.draw_speed(seeded()) == 1
@@ -39,7 +40,7 @@ def test_a_crop_is_a_stretch_that_begins_where_it_says() -> None:
     samples = torch.arange(100.0)
     starts, ends = set(), set()
     for seed in range(200):
-        cut_out, first = augmentation.crop(samples, seeded(seed))
+        cut_out, first = augmentation.move_ends(samples, RATE, seeded(seed))
         torch.testing.assert_close(cut_out, samples[first : first + len(cut_out)])
         starts.add(first)
         ends.add(100 - first - len(cut_out))
@@ -48,7 +49,22 @@ def test_a_crop_is_a_stretch_that_begins_where_it_says() -> None:
 
 def test_a_crop_leaves_a_sample_when_there_is_one() -> None:
     augmentation = AudioAugmentation(crop_share=0.49)
-    assert all(len(augmentation.crop(torch.ones(1), seeded(seed))[0]) == 1 for seed in range(20))
+    lengths = {len(augmentation.move_ends(torch.ones(1), RATE, seeded(n))[0]) for n in range(20)}
+    assert lengths == {1}
+
+
+def test_every_second_sound_has_silence_at_its_ends() -> None:
+    augmentation = AudioAugmentation(silence_seconds=0.5)
+    samples = torch.ones(10)
+    longer = 0
+    for seed in range(200):
+        found, first = augmentation.move_ends(samples, 100, seeded(seed))
+        after = len(found) - 10 + first
+        assert 0 <= -first <= 50
+        assert 0 <= after <= 50
+        torch.testing.assert_close(found, torch.nn.functional.pad(samples, (-first, after)))
+        longer += len(found) > 10
+    assert 70 < longer < 130
 
 
 def test_every_speed_is_drawn() -> None:
@@ -138,6 +154,21 @@ def test_noise_is_added_at_its_ratio(decibels: float) -> None:
     torch.testing.assert_close(added / added.norm(), noise / noise.norm())
 
 
+@pytest.mark.parametrize("slope", [0.0, 1.0, 2.0])
+def test_the_power_of_coloured_noise_falls_with_frequency(slope: float) -> None:
+    count = 1 << 14
+    spectrum = np.fft.rfft(make_noise(count, slope, seeded()).numpy()) / np.sqrt(count)
+    power = np.abs(spectrum) ** 2 * np.arange(len(spectrum)) ** slope
+    assert abs(spectrum[0]) < 1e-3
+    for octave in (64, 512, 4096):
+        assert float(power[octave : 2 * octave].mean()) == pytest.approx(1, rel=0.5)
+
+
+@pytest.mark.parametrize("count", [0, 1, 2])
+def test_coloured_noise_has_as_many_samples_as_asked(count: int) -> None:
+    assert make_noise(count, 1.0, seeded()).shape == (count,)
+
+
 def test_silence_stays_what_it_is() -> None:
     silence, noise = torch.zeros(100), torch.from_numpy(hiss(100))
     torch.testing.assert_close(add_noise(silence, noise, 10.0), silence)
@@ -207,7 +238,8 @@ def test_every_second_sound_is_disturbed(tmp_path: Path) -> None:
     samples = torch.from_numpy(tone(0.1))
     noise = AudioAugmentation(noise_folder=folder(tmp_path / "noise", hiss(4000)))
     room = AudioAugmentation(room_folder=folder(tmp_path / "room", hiss(100)))
-    for augmentation in (noise, room):
+    colored = AudioAugmentation(colored_noise=True)
+    for augmentation in (noise, room, colored):
         changed = [
             augmentation.disturb(samples, RATE, seeded(seed)) is not samples for seed in range(60)
         ]
@@ -231,6 +263,7 @@ def test_a_draw_decides_everything(tmp_path: Path) -> None:
     [
         ({"crop_share": 0.5}, r"crop_share must lie in 0 … 0\.5, 0\.5 excluded, got 0\.5"),
         ({"crop_share": -0.1}, r"crop_share must lie in 0 … 0\.5, 0\.5 excluded, got -0\.1"),
+        ({"silence_seconds": -1.0}, r"silence_seconds must lie in 0 … 60, got -1\.0"),
         ({"vocal_tract": 0.6}, r"vocal_tract must lie in 0 … 0\.5, got 0\.6"),
         ({"vocal_tract": float("nan")}, r"vocal_tract must lie in 0 … 0\.5, got nan"),
         ({"equalizer_db": -1.0}, r"equalizer_db must lie in 0 … 40 decibels, got -1\.0"),

@@ -95,6 +95,21 @@ def test_center_takes_off_what_every_row_of_a_band_has() -> None:
     torch.testing.assert_close(centred(5 * samples), centred(samples), atol=1e-3, rtol=0)
 
 
+def test_center_takes_off_a_share_of_the_mean() -> None:
+    settings = {"window": 200, "hop": 80, "mels": 8, "low_hz": 20.0, "high_hz": 4000.0}
+    plain, half = LogMel(RATE, **settings), LogMel(RATE, center=0.5, **settings)  # type: ignore[arg-type]
+    samples = torch.from_numpy(hiss(800))
+    values = plain(samples)
+    torch.testing.assert_close(half(samples), values - values.mean(0) / 2)
+
+
+def test_other_filters_take_the_place_of_the_own() -> None:
+    samples = torch.from_numpy(hiss(800))
+    assert SETTINGS.filters.shape == (BINS // 2 + 1, 20)
+    louder = SETTINGS(samples, 10 * SETTINGS.filters)
+    torch.testing.assert_close(louder, SETTINGS(samples) + math.log(10), atol=1e-4, rtol=0)
+
+
 def test_rows_count_hops() -> None:
     assert [SETTINGS.count_rows(n) for n in (0, 1, 80, 81, 160)] == [1, 1, 1, 2, 2]
 
@@ -111,6 +126,7 @@ def test_narrow_bands_get_a_finer_spectrum_without_a_warning() -> None:
     ("changes", "rule"),
     [
         ({"range_db": 0.0}, "range_db must be above 0, got 0.0"),
+        ({"center": 1.5}, r"center must lie in 0 … 1, got 1\.5"),
         ({"rate": 0}, "rate must be a whole number, at least 1 Hz, got 0"),
         ({"rate": 8000.5}, r"rate must be a whole number, at least 1 Hz, got 8000\.5"),
         ({"hop": 0}, "the hop must be at least one sample and at most the window, got 0 and 200"),

@@ -113,6 +113,19 @@ def test_times_count_from_the_start_of_a_stretch(tmp_path: Path) -> None:
     torch.testing.assert_close(times, torch.tensor([0.005, 0.015]).double())
 
 
+def everything() -> AudioAugmentation:
+    return AudioAugmentation(
+        crop_share=0.1,
+        silence_seconds=0.1,
+        speeds=[0.9, 1.0, 1.1],
+        vocal_tract=0.2,
+        equalizer_db=6.0,
+        colored_noise=True,
+        time_masks=2,
+        frequency_masks=2,
+    )
+
+
 @pytest.mark.parametrize("speed", [0.8, 1.0, 1.25, 2.0])
 def test_times_follow_the_speed(speed: float) -> None:
     burst = np.zeros(RATE, dtype=np.float32)
@@ -128,8 +141,21 @@ def test_times_follow_the_speed(speed: float) -> None:
     assert float(loud.max()) == pytest.approx(0.7, abs=0.02)
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_times_follow_the_ends(seed: int) -> None:
+    burst = np.zeros(RATE, dtype=np.float32)
+    burst[4800:5600] = tone(0.1)  # from 0.6 to 0.7 seconds of the sound as it was given
+    augmentation = AudioAugmentation(crop_share=0.25, silence_seconds=0.3, speeds=[0.8])
+    found = fitted(augmentation=augmentation)((burst, RATE), draw=seed)
+    assert found.times is not None
+    level = found.values.mean(dim=1)
+    loud = found.times[level > (level.min() + level.max()) / 2]
+    assert float(loud.min()) == pytest.approx(0.6, abs=0.02)
+    assert float(loud.max()) == pytest.approx(0.7, abs=0.02)
+
+
 def test_nothing_is_augmented_without_a_draw() -> None:
-    augmentation = AudioAugmentation(speeds=[0.9], time_masks=2, frequency_masks=2)
+    augmentation = everything()
     source = (hiss(4000), RATE)
     plain = fitted()(source)
     found = fitted(augmentation=augmentation)(source)
@@ -137,8 +163,7 @@ def test_nothing_is_augmented_without_a_draw() -> None:
 
 
 def test_a_draw_decides_the_augmentation_and_leaves_global_randomness_alone() -> None:
-    augmentation = AudioAugmentation(speeds=[0.9, 1.0, 1.1], time_masks=2, frequency_masks=2)
-    vectorizer = fitted(augmentation=augmentation)
+    vectorizer = fitted(augmentation=everything())
     source = (hiss(4000), RATE)
     states = torch.get_rng_state(), np.random.get_state()[1]
     drawn = [vectorizer(source, draw=2**62 + seed).values for seed in range(5)]
