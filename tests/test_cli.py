@@ -87,6 +87,16 @@ def test_tokenizer_threads_are_off_unless_the_user_set_them(
     assert os.environ["TOKENIZERS_PARALLELISM"] == "false"
 
 
+def test_waiting_threads_sleep_unless_the_user_set_them(tmp_path: Path) -> None:
+    code = (
+        "import os, sys; from seqattn import cli; from seqattn.commands import environment; "
+        "environment.set_defaults(); print(os.environ['OMP_WAIT_POLICY'], 'torch' in sys.modules)"
+    )
+    assert python("-c", code, folder=tmp_path).stdout.split() == ["PASSIVE", "False"]
+    code = "import os; os.environ['OMP_WAIT_POLICY'] = 'ACTIVE'; " + code
+    assert python("-c", code, folder=tmp_path).stdout.split() == ["ACTIVE", "False"]
+
+
 def test_python_m_seqattn_is_the_command_and_its_help_imports_no_more_than_it_must(
     tmp_path: Path,
 ) -> None:
