@@ -98,7 +98,7 @@ def test_steps_equal_the_full_pass_for_every_other_slot(slots: Any) -> None:
 @torch.no_grad()
 def test_steps_equal_the_full_pass_beyond_the_first_capacity() -> None:
     states, offsets = draw(0, (3, 3))
-    check_steps(make_decoder(), states[-1], offsets, steps=18)
+    check_steps(make_decoder(), states[-1], offsets, steps=34)
 
 
 @pytest.mark.parametrize("mixer", ["attention", "recurrent", "convolution"])
