@@ -32,6 +32,7 @@ class Morse(Reader):
         split: "train", "val" or "test": independent texts and noise.
         count: number of clips.
         characters: letters and digits in a clip; 8 last about 3 to 12 seconds.
+        min_characters: if given, a clip has a number of them drawn from this to `characters`.
         snr_db: mean power of the tone while the key is down over that of the white noise in the
             whole band to 4 kHz, in dB.
         seed: decides all that is random.
@@ -46,15 +47,19 @@ class Morse(Reader):
         count: int,
         *,
         characters: int = 8,
+        min_characters: int | None = None,
         snr_db: float = 10.0,
         seed: int = 0,
     ) -> None:
         _require_positive("count", count)
         _require_positive("characters", characters)
+        if min_characters is not None and not 1 <= min_characters <= characters:
+            raise ValueError(f"min_characters must be in 1 … {characters}, got {min_characters}")
         seeded(seed, split, 0)
         self.split = split
         self.count = count
         self.characters = characters
+        self.min_characters = min_characters
         self.snr_db = snr_db
         self.seed = seed
 
@@ -67,7 +72,10 @@ class Morse(Reader):
         """Return a clip, and the text that it sends."""
         generator = seeded(self.seed, self.split, index)
         sending = draw_sending(generator, self.snr_db)
-        text = draw_text(generator, self.characters)
+        count = self.characters
+        if self.min_characters is not None:
+            count = int(generator.integers(self.min_characters, count + 1))
+        text = draw_text(generator, count)
         segments = key_text(text, sending)
         sound = render(segments, sending, generator)
         return Example(source=sound, target=segments, key=f"{self.split}:{index}"), text
