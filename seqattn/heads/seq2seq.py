@@ -19,8 +19,10 @@ from seqattn.heads.ctc import (
     class_names,
     ctc_loss,
     log_probabilities,
+    mix_losses,
     output_seconds,
     read_frames,
+    require_ctc_weight,
 )
 from seqattn.heads.decode_settings import DecodeSettings
 from seqattn.heads.output import Loss, Output, cross_entropy
@@ -49,7 +51,8 @@ class Seq2Seq(SequencePrediction):
     With a decoder, symbols are written one after the other, from BEGIN to END, and trained in one
     pass (teacher forcing). Without one (``decoder: null``) every position of the encoder says a
     symbol or blank, and the loss is that of connectionist temporal classification (Graves et al.
-    2006), which suits sources that are longer than their targets and in the same order.
+    2006), which suits sources that are longer than their targets and in the same order. Training
+    can weigh both (`ctc_weight`).
 
     A target is a string or a list of tokens, and so is a prediction. Symbols that training never
     had weigh nothing in the loss, are never written, and count as wrong. A sound longer than its
@@ -77,6 +80,9 @@ class Seq2Seq(SequencePrediction):
         unseen_labels: what a symbol does at evaluation that training never had: count as
             ``wrong``, or be an ``error``.
         tie: use the symbols' embedding as output layer (Press & Wolf 2017).
+        ctc_weight: what connectionist temporal classification by the encoder weighs in the training
+            loss beside the decoder, 0 … 1 (Watanabe et al. 2017, hybrid CTC/attention): from a
+            sound the encoder learns by it which symbol comes when, before the decoder attends.
         dropout: on the embedded symbols.
         width: hypotheses that the search goes on with; 1 takes the best symbol at every step.
         length_penalty: scores are divided by length to this power; above 0 favours longer outputs.
@@ -98,7 +104,7 @@ class Seq2Seq(SequencePrediction):
 
     Raises:
         ValueError: if the decoder does not fit the encoder or does not write step by step, if a
-            setting is out of its range or needs a decoder, or a metric is unknown.
+            setting or `ctc_weight` is out of its range or needs a decoder, or a metric is unknown.
         TypeError: if `decoder` is none.
     """
 
@@ -115,6 +121,7 @@ class Seq2Seq(SequencePrediction):
         one_boundary: bool = False,
         unseen_labels: Unseen = "wrong",
         tie: bool = True,
+        ctc_weight: float = 0.0,
         dropout: float = 0.1,
         width: int = 1,
         length_penalty: float = 0.0,
@@ -138,6 +145,7 @@ class Seq2Seq(SequencePrediction):
     ) -> None:
         require_parts(frontend, encoder)
         require_decoder(decoder, encoder, layer)
+        require_ctc_weight(ctc_weight, decoder)
         self._new_target_vectorizer = TargetSequenceVectorizer(
             target_units,
             vocabulary_size=target_vocabulary_size,
@@ -161,6 +169,7 @@ class Seq2Seq(SequencePrediction):
         )
         self.decoder = decoder
         self.tie = tie
+        self.ctc_weight = ctc_weight
         self.dropout = Dropout(dropout)
         self.settings = DecodeSettings(
             width=width,
@@ -202,6 +211,8 @@ class Seq2Seq(SequencePrediction):
             self.target_embedding = LearnedSymbols(self.num_labels, dim)
             if self.tie:
                 output.weight = self.target_embedding.table
+            if self.ctc_weight:
+                self.ctc_output = nn.Linear(dim, len(class_names(self.labels)))
         return output
 
     def build_metrics(self) -> MetricCollection:
@@ -240,13 +251,16 @@ class Seq2Seq(SequencePrediction):
     def loss(self, output: Output, batch: SequenceBatch) -> Loss:
         """Return the cross-entropy of every symbol and END, or the loss of every sequence.
 
-        Sequences that are not labelled weigh 0.
+        Sequences that are not labelled weigh 0. In training, `ctc_weight` adds the encoder's loss.
         """
         if self.decoder is None:
             return ctc_loss(output.logits, batch)
         targets = output.extras["targets"]
         loss = cross_entropy(output.logits, targets, label_smoothing=self.label_smoothing)
         loss.weight = loss.weight * output.extras["weight"]
+        if self.training and self.ctc_weight:
+            heard = ctc_loss(self.ctc_output(output.hidden), batch)
+            loss = mix_losses(loss, heard, output.offsets, self.ctc_weight)
         return loss
 
     def update_metrics(
