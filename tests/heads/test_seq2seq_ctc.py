@@ -9,8 +9,10 @@ import torch
 
 from seqattn import Encoder, Example, Seq2Seq
 from seqattn.errors import DataError
+from seqattn.heads.ctc import ctc_loss
 from tests.heads.small_heads import build_on, frontend, loader, trainer
-from tests.heads.small_seq2seq import reader, sounds, train
+from tests.heads.small_seq2seq import decoder, reader, sounds, train
+from tests.heads.small_sound import SampleFrontEnd
 
 TARGETS = ("a b", "b a a", "", "b")
 
@@ -167,3 +169,65 @@ def test_letters_make_words_with_times(units: Any) -> None:
     assert vectorizer.words(ids)[0][:2] == ("ab", 0)
     assert vectorizer.words(ids)[1][0] == "ba"
     assert vectorizer.words(ids)[1][2] == len(ids) - 1
+
+
+def hybrid(weight: float) -> Any:
+    """A head that writes, and whose encoder is trained to say the same."""
+    own = Encoder(16, 1, 2, mixer="none", position="none", dropout=0.0)
+    head = Seq2Seq(
+        SampleFrontEnd(), own, decoder(), target_units="token", warmup_steps=0, ctc_weight=weight
+    )
+    return build_on(head, sounds(TARGETS))
+
+
+def test_ctc_weight_mixes_both_losses_in_training_only() -> None:
+    head = hybrid(0.25)
+    head.dropout.p = 0.0
+    batch = head.collate(sounds(TARGETS))
+    output = head(batch)
+    mixed = head.loss(output, output.batch)
+    written = head.eval().loss(output, output.batch)
+    heard = ctc_loss(head.ctc_output(output.hidden), output.batch)
+    rows = [length + 1 for length in (2, 3, 0, 1)]
+    expected = [
+        0.75 * value + 0.25 * float(of_sequence)
+        for values, of_sequence in zip(written.values.split(rows), heard.values, strict=True)
+        for value in values.tolist()
+    ]
+    torch.testing.assert_close(mixed.values, torch.tensor(expected))
+    torch.testing.assert_close(mixed.weight, written.weight)
+
+
+def test_ctc_weight_leaves_out_what_training_never_had() -> None:
+    head = hybrid(0.5).train()
+    batch = head.collate([*sounds(["a b"]), Example(([1.0] * 8, 10), "a z", "new")])
+    output = head(batch)
+    loss = head.loss(output, output.batch)
+    plain = head.eval().loss(output, output.batch)
+    torch.testing.assert_close(loss.values[3:], 0.5 * plain.values[3:])
+    assert bool((loss.values[:3] > 0.5 * plain.values[:3]).all())
+
+
+def test_ctc_weight_trains_the_encoder_alone_too() -> None:
+    head = hybrid(0.5)
+    examples = sounds(TARGETS)
+    losses = train(head, examples, 30)
+    assert losses[-1] < 0.5 * losses[0]
+    assert head.ctc_output.weight.grad.abs().sum() > 0
+
+
+@pytest.mark.parametrize("weight", [-0.1, 1.0, 2.0])
+def test_ctc_weight_is_a_share(weight: float) -> None:
+    with pytest.raises(ValueError, match=f"ctc_weight must lie in 0 … 1, 1 excluded, got {weight}"):
+        hybrid(weight)
+
+
+def test_ctc_weight_needs_a_decoder() -> None:
+    with pytest.raises(ValueError, match="ctc_weight needs a decoder"):
+        reader(ctc_weight=0.5)
+
+
+def test_ctc_weight_names_a_target_longer_than_its_frames() -> None:
+    head = hybrid(0.5)
+    with pytest.raises(DataError, match="sound:0.*got 2 symbols and 0 repeated for 1 frames"):
+        train(head, sounds(["a b"], samples=1), 1)

@@ -68,3 +68,14 @@ def test_clips_hold_every_character_equally_often() -> None:
 def test_arguments_are_refused_when_wrong(make: Any, rule: str) -> None:
     with pytest.raises(ValueError, match=rule):
         make()
+
+
+def test_texts_of_drawn_length() -> None:
+    texts = [example.target for example in MorseText("train", 40, characters=3, min_characters=2)]
+    assert {len(text.replace(" ", "")) for text in texts} == {2, 3}
+
+
+@pytest.mark.parametrize("fewest", [0, 4])
+def test_fewest_characters_lie_below_the_most(fewest: int) -> None:
+    with pytest.raises(ValueError, match=f"min_characters must be in 1 … 3, got {fewest}"):
+        MorseText("train", 1, characters=3, min_characters=fewest)
