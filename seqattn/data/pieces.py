@@ -57,8 +57,15 @@ class CutExample:
         return [Example(p.source, key=f"{key} at {p.start:g} s") for p in self.pieces]
 
     def join(self, model: object, predictions: Sequence[Any]) -> Any:
-        """Return the example's prediction from those of :attr:`examples`."""
+        """Return the example's prediction from those of :attr:`examples`.
+
+        Raises:
+            DataError: if the model cannot join them; names the example's key.
+        """
         if self.pieces is None:
             return predictions[0]
         assert isinstance(model, JoinsPieces)
-        return model.join_pieces(self.pieces, predictions)
+        try:
+            return model.join_pieces(self.pieces, predictions)
+        except ValueError as error:
+            raise DataError(str(error), key=self.example.key) from error

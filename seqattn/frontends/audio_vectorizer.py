@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable
+from collections.abc import Container, Iterable, Sized
 from fractions import Fraction
 from typing import Any, Literal
 
@@ -94,11 +94,11 @@ class AudioVectorizer(Vectorizer):
         Raises:
             ValueError: if there is no source that can be read, or one breaks a rule.
         """
-        listed = list(sources)
-        rows = 0
+        given = sources if isinstance(sources, Sized) else list(sources)
+        chosen, rows = _sample(len(given)), 0
         sums = torch.zeros(2, self.features.mels, dtype=torch.float64)
-        for raw in _sample(listed):
-            sound = self._read(parse_sound(raw))
+        for place, raw in enumerate(given):
+            sound = self._read(parse_sound(raw)) if place in chosen else None
             if sound is None:
                 continue
             samples = sound.samples[: round(_FITTED_SECONDS * sound.rate)]
@@ -106,7 +106,7 @@ class AudioVectorizer(Vectorizer):
             rows += len(values)
             sums += torch.stack([values.sum(0), values.square().sum(0)])
         if not rows:
-            raise ValueError(f"sources must hold a sound to fit on, got none in {len(listed)}")
+            raise ValueError(f"sources must hold a sound to fit on, got none in {len(given)}")
         mean, square = sums / rows
         deviation = (square - mean.square()).clamp(min=0).sqrt()
         self._take(mean.tolist(), [value if value > 1e-4 else 1.0 for value in deviation.tolist()])
@@ -265,9 +265,8 @@ class AudioVectorizer(Vectorizer):
         warnings.warn(f"{name}: {fault}; the sound {does}", UserWarning, stacklevel=2)
 
 
-def _sample(sources: list[Any]) -> list[Any]:
-    """Return at most 1,000 of the sources, the same ones every time."""
-    if len(sources) <= _FITTED_SOURCES:
-        return sources
-    chosen = np.random.default_rng(0).choice(len(sources), _FITTED_SOURCES, replace=False)
-    return [sources[index] for index in sorted(chosen.tolist())]
+def _sample(count: int) -> Container[int]:
+    """Return the places of at most 1,000 of so many sources, the same ones every time."""
+    if count <= _FITTED_SOURCES:
+        return range(count)
+    return set(np.random.default_rng(0).choice(count, _FITTED_SOURCES, replace=False).tolist())

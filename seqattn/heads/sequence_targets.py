@@ -91,15 +91,17 @@ class TargetSequenceVectorizer(TargetVectorizer):
             TypeError: if a target is neither a string nor a list of tokens.
             ValueError: if there is no target, or some are strings and some lists.
         """
-        given = [target for target in targets if target is not None]
-        if not given:
+        sides, lists = [], 0
+        for target in targets:
+            if target is not None:
+                sides.append(self._split(target))
+                lists += isinstance(target, list)
+        if not sides:
             raise ValueError("the training examples must have targets, got none")
-        sides = [self._split(target) for target in given]
-        lists = sum(isinstance(target, list) for target in given)
-        if lists not in (0, len(given)):
+        if lists not in (0, len(sides)):
             raise ValueError(
                 "the training targets must be all strings or all token lists, "
-                f"got {len(given) - lists} strings and {lists} lists"
+                f"got {len(sides) - lists} strings and {lists} lists"
             )
         self.gives_tokens = lists > 0
         self.vocabulary.fit(sides)

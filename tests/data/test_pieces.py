@@ -31,3 +31,9 @@ def test_example_is_whole_when_it_is_short_or_no_one_joins(example, model) -> No
 def test_source_that_cannot_be_cut_is_refused_with_its_key() -> None:
     with pytest.raises(DataError, match="example 'wrong': the rate must be 10, got 8"):
         CutExample.of(Example(([0.0], 8), key="wrong"), SampleVectorizer(), Joiner())
+
+
+def test_pieces_that_cannot_be_joined_are_named() -> None:
+    cut = CutExample.of(LONG, SampleVectorizer(), Joiner())
+    with pytest.raises(DataError, match="example 'long': .*argument 2 is shorter"):
+        cut.join(Joiner(), ["x"])

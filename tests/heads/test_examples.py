@@ -8,11 +8,13 @@ import numpy as np
 import pytest
 
 from seqattn import (
+    AudioFrontEnd,
     DataError,
     Example,
     FeatureFrontEnd,
     GraphFrontEnd,
     PatchFrontEnd,
+    Seq2Seq,
     SequenceClassification,
     TextFrontEnd,
     TokenLabeling,
@@ -104,6 +106,12 @@ FRONTENDS = {
         np.full((4, 4), np.nan, dtype=np.float32),
         "values must be finite in float32, got nan",
     ),
+    "audio": (
+        AudioFrontEnd(rate=8000),
+        (np.ones(800, dtype=np.float32), 8000),
+        (np.ones((2, 2, 2), dtype=np.float32), 8000),
+        "a waveform given as ndarray must have shape",
+    ),
 }
 
 
@@ -130,6 +138,12 @@ def test_target_is_named_by_its_key_when_it_is_of_another_kind(
     examples = [Example(["a", "b"], good, "one"), Example(["a", "b"], bad, "two")]
     with pytest.raises(DataError, match=f"example 'two': {rule}"):
         fit(make(TextFrontEnd(), encoder()), examples)
+
+
+def test_target_sequence_is_named_by_its_key() -> None:
+    head = Seq2Seq(TextFrontEnd(), encoder(), None)
+    with pytest.raises(DataError, match="example 'two': .*got 3"):
+        fit(head, [Example("a", "b", "one"), Example("a", 3, "two"), Example("a", "b", "three")])
 
 
 def test_example_without_a_key_is_named_by_its_place() -> None:
