@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 
-from torch import nn
+from torch import Tensor, nn
 
 from seqattn.batch import SequenceBatch
 from seqattn.recorded import Recorded
@@ -38,3 +38,16 @@ class FrontEnd(Recorded, nn.Module, ABC):
         Shape:
             batch.values: (T,) or (T, F), as the vectorizer made them.
         """
+
+    @property
+    def spellings(self) -> list[str]:
+        """How each symbol of :meth:`spell` is written; none where positions spell nothing."""
+        return []
+
+    def spell(self, batch: SequenceBatch) -> Tensor:
+        """Return the place in :attr:`spellings` of what each position is, below 0 for nothing.
+
+        Shape:
+            batch.values: (T,) or (T, F), as the vectorizer made them. returns: (T,) int64.
+        """
+        raise NotImplementedError(f"the positions of {type(self).__name__} spell nothing")

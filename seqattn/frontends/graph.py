@@ -148,6 +148,15 @@ class GraphFrontEnd(FrontEnd):
         self.virtual = nn.Parameter(torch.randn(dim) * dim**-0.5) if self.virtual_node else None
         self.norm = nn.LayerNorm(dim) if self.embedding_norm else nn.Identity()
 
+    @property
+    def spellings(self) -> list[str]:
+        """The values of the nodes' last category; none without."""
+        return self.vectorizer.schema.categories[-1] if self.vectorizer.schema.categories else []
+
+    def spell(self, batch: SequenceBatch) -> Tensor:
+        """Return the last category of each node, -1 for an unknown one; see the base."""
+        return batch.values[:, -1].long() - 1  # 0 is unknown
+
     def forward(self, batch: SequenceBatch) -> SequenceBatch:
         """Return the batch with values (T, D), every position 0, and the edges' scores.
 

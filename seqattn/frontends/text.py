@@ -17,7 +17,7 @@ from seqattn.frontends.text_layers import (
     drop_symbols,
 )
 from seqattn.frontends.text_vectorizer import TextVectorizer
-from seqattn.frontends.text_vocabulary import TextVocabulary, Units
+from seqattn.frontends.text_vocabulary import SPECIALS, TextVocabulary, Units
 
 Embedding = Literal["learned", "one_hot", "vectors"]
 
@@ -124,6 +124,17 @@ class TextFrontEnd(FrontEnd):
     def symbol_embedding(self) -> Tensor:
         """The vectors of the V symbols, for an output layer tied to them. Shape: (V, D)."""
         return self.symbols.weight
+
+    @property
+    def spellings(self) -> list[str]:
+        """The symbols; none of sub-words, nor of tokens that are the mean of their pieces."""
+        is_one = self.units == "word" or self.vectorizer.inner_columns == 1
+        return self.vectorizer.vocabulary.symbols if is_one and self.units != "subword" else []
+
+    def spell(self, batch: SequenceBatch) -> Tensor:
+        """Return the symbol of each position, -1 for a special one; see :meth:`FrontEnd.spell`."""
+        ids = batch.values[:, 0]
+        return ids.where(ids >= len(SPECIALS), -1)
 
     def forward(self, batch: SequenceBatch) -> SequenceBatch:
         """Return the batch with values (T, D), everything else as it was.

@@ -84,18 +84,6 @@ def ctc_loss(logits: Tensor, frames: SequenceBatch) -> Loss:
     return Loss(values, sizes * torch.tensor(used, dtype=torch.bool).to(logits.device))
 
 
-def require_ctc_weight(weight: float, decoder: Decoder | None) -> None:
-    """Refuse a weight that is no share, or without the decoder that has the rest.
-
-    Raises:
-        ValueError: if so.
-    """
-    if not 0 <= weight < 1:
-        raise ValueError(f"ctc_weight must lie in 0 … 1, 1 excluded, got {weight}")
-    if weight and decoder is None:
-        raise ValueError(f"ctc_weight needs a decoder, without which all is CTC, got {weight}")
-
-
 def mix_losses(written: Loss, heard: Loss, offsets: Tensor, weight: float) -> Loss:
     """Return (1 - weight) times a decoder's loss plus weight times CTC's, by symbol.
 

@@ -67,6 +67,12 @@ def validation_size(trainer: Trainer, task: str | None = None) -> int | None:
     return sum(sizes) if sizes and len(sizes) == len(datasets) else None
 
 
+def validation_share(trainer: Trainer, task: str | None, wanted: int) -> float:
+    """Return the share of the validation examples that so many are; all where no one knows."""
+    size = validation_size(trainer, task)
+    return 1.0 if size is None else wanted / max(size, 1)
+
+
 def total_steps(trainer: Trainer) -> int | None:
     """Return the number of optimiser steps of the run, or None where nothing limits it."""
     limits = []

@@ -22,11 +22,11 @@ from seqattn.heads.ctc import (
     mix_losses,
     output_seconds,
     read_frames,
-    require_ctc_weight,
 )
 from seqattn.heads.decode_settings import DecodeSettings
 from seqattn.heads.output import Loss, Output, cross_entropy
-from seqattn.heads.run import validation_size
+from seqattn.heads.pointer import Pointer, make_pointer
+from seqattn.heads.run import validation_share
 from seqattn.heads.sequence_metrics import (
     choose_examples,
     make_sequence_metrics,
@@ -51,8 +51,7 @@ class Seq2Seq(SequencePrediction):
     With a decoder, symbols are written one after the other, from BEGIN to END, and trained in one
     pass (teacher forcing). Without one (``decoder: null``) every position of the encoder says a
     symbol or blank, and the loss is that of connectionist temporal classification (Graves et al.
-    2006), which suits sources that are longer than their targets and in the same order. Training
-    can weigh both (`ctc_weight`).
+    2006), which suits sources that are longer than their targets and in the same order.
 
     A target is a string or a list of tokens, and so is a prediction. Symbols that training never
     had weigh nothing in the loss, are never written, and count as wrong. A sound longer than its
@@ -80,9 +79,10 @@ class Seq2Seq(SequencePrediction):
         unseen_labels: what a symbol does at evaluation that training never had: count as
             ``wrong``, or be an ``error``.
         tie: use the symbols' embedding as output layer (Press & Wolf 2017).
-        ctc_weight: what connectionist temporal classification by the encoder weighs in the training
-            loss beside the decoder, 0 … 1 (Watanabe et al. 2017, hybrid CTC/attention): from a
-            sound the encoder learns by it which symbol comes when, before the decoder attends.
+        ctc_weight: of the encoder's own loss by connectionist temporal classification beside the
+            decoder's, in training, 0 … 1 (Watanabe et al. 2017): it learns which symbol is when.
+        copy: whether symbols are also copied from the source, where it spells them: words or
+            characters of text, or the last category of nodes (pointer-generator network).
         dropout: on the embedded symbols.
         width: hypotheses that the search goes on with; 1 takes the best symbol at every step.
         length_penalty: scores are divided by length to this power; above 0 favours longer outputs.
@@ -122,6 +122,7 @@ class Seq2Seq(SequencePrediction):
         unseen_labels: Unseen = "wrong",
         tie: bool = True,
         ctc_weight: float = 0.0,
+        copy: bool = False,
         dropout: float = 0.1,
         width: int = 1,
         length_penalty: float = 0.0,
@@ -144,8 +145,7 @@ class Seq2Seq(SequencePrediction):
         init_from: str | None = None,
     ) -> None:
         require_parts(frontend, encoder)
-        require_decoder(decoder, encoder, layer)
-        require_ctc_weight(ctc_weight, decoder)
+        require_decoder(decoder, encoder, layer, ctc_weight=ctc_weight, copy=copy)
         self._new_target_vectorizer = TargetSequenceVectorizer(
             target_units,
             vocabulary_size=target_vocabulary_size,
@@ -170,6 +170,8 @@ class Seq2Seq(SequencePrediction):
         self.decoder = decoder
         self.tie = tie
         self.ctc_weight = ctc_weight
+        self.copy = copy
+        self.pointer: Pointer | None = None
         self.dropout = Dropout(dropout)
         self.settings = DecodeSettings(
             width=width,
@@ -197,8 +199,8 @@ class Seq2Seq(SequencePrediction):
     @property
     def labels(self) -> list[str]:
         """The classes of the output layer: symbols, or blank and the symbols that can be said."""
-        symbols = self.target_vectorizer.labels
-        return class_names(symbols) if self.decoder is None else symbols
+        own = self.target_vectorizer.labels
+        return class_names(own) if self.decoder is None else own
 
     def make_target_vectorizer(self) -> TargetSequenceVectorizer:
         """Return strings or token lists to symbols."""
@@ -213,6 +215,8 @@ class Seq2Seq(SequencePrediction):
                 output.weight = self.target_embedding.table
             if self.ctc_weight:
                 self.ctc_output = nn.Linear(dim, len(class_names(self.labels)))
+            if self.copy:
+                self.pointer = make_pointer(dim, self.frontend, self.target_vectorizer)
         return output
 
     def build_metrics(self) -> MetricCollection:
@@ -232,6 +236,8 @@ class Seq2Seq(SequencePrediction):
             return Output(self.output(hidden), inputs.offsets, hidden, inputs)
         writes = not (self.training or isinstance(memory, Tensor))
         extras = {"layers": torch.stack(list(memory))} if writes else {}
+        if self.pointer is not None:
+            extras["copied"] = self.pointer.symbols(self.frontend.spell(batch))
         if inputs.targets is None:
             none = hidden.new_empty(0, self.num_labels)
             return Output(none, torch.zeros_like(inputs.offsets), hidden, inputs, extras)
@@ -245,8 +251,12 @@ class Seq2Seq(SequencePrediction):
             packing=taught.packing,
             memory_packing=inputs.packing,
         )  # (N, D)
+        logits = self.output(written)
+        if self.pointer is not None:
+            source = self.pointer.read(hidden, extras["copied"], inputs)
+            logits = self.pointer(written, logits, taught.packing.sequence_ids, source)
         extras |= {"targets": taught.outputs, "weight": taught.weight}
-        return Output(self.output(written), taught.packing.offsets, hidden, inputs, extras)
+        return Output(logits, taught.packing.offsets, hidden, inputs, extras)
 
     def loss(self, output: Output, batch: SequenceBatch) -> Loss:
         """Return the cross-entropy of every symbol and END, or the loss of every sequence.
@@ -281,8 +291,7 @@ class Seq2Seq(SequencePrediction):
         """Return the share of a stage's examples that outputs are written for."""
         if self._trainer is None or metrics is not self.metrics["val_metrics"]:
             return 1.0
-        size = validation_size(self.trainer, self.task)
-        return 1.0 if size is None else self.decode_examples / max(size, 1)
+        return validation_share(self.trainer, self.task, self.decode_examples)
 
     def _read(self, batch: SequenceBatch) -> tuple[Tensor, Memory, SequenceBatch]:
         """Return the encoder's vectors, what the decoder reads, and the batch as it then is."""
@@ -379,7 +388,9 @@ class Seq2Seq(SequencePrediction):
             every = self._frames(output, batch)
             frames, keys = [every[place] for place in chosen], [batch.keys[at] for at in chosen]
             return read_frames(frames, keys, settings.width, n_best)
-        writer = Writer(self.decoder, self.target_embedding, self.output, self.target_vectorizer)
+        writer = Writer(
+            self.decoder, self.target_embedding, self.output, self.target_vectorizer, self.pointer
+        )
         return writer.write(output, batch, settings, chosen, n_best=n_best, seed=seed)
 
     def _frames(self, output: Output, batch: SequenceBatch) -> Sequence[Tensor]:

@@ -140,6 +140,12 @@ class TargetSequenceVectorizer(TargetVectorizer):
             raise ValueError(f"a target's symbols must be those of training, got {symbol!r}")
         return [UNSEEN if number == UNKNOWN else number for number in found]
 
+    def symbol(self, text: str) -> int:
+        """Return the symbol that a text is, -1 where it is none or several."""
+        is_whole = self.units in ("word", "token")
+        found = [self.vocabulary.encode_word(text)] if is_whole else self.vocabulary.encode(text)
+        return found[0] if len(found) == 1 and found[0] >= len(SPECIALS) else UNSEEN
+
     def join(self, rows: Sequence[Tensor]) -> SequenceBatch:
         """Return the packed targets of a batch."""
         packed = SequenceBatch.from_list(list(rows))

@@ -16,6 +16,7 @@ from seqattn.generation.stepper import Hypothesis
 from seqattn.heads.base import LayerChoice
 from seqattn.heads.decode_settings import DecodeSettings
 from seqattn.heads.output import Output
+from seqattn.heads.pointer import CopySource, Pointer
 from seqattn.heads.sequence_targets import TargetSequenceVectorizer
 from seqattn.layers.decoder import Decoder
 from seqattn.layers.decoder_state import DecoderState
@@ -26,14 +27,28 @@ NOTHING = Hypothesis([], -math.inf, finished=False)
 """What is written where no symbol may be."""
 
 
-def require_decoder(decoder: Decoder | None, encoder: Encoder, layer: LayerChoice) -> None:
+def require_decoder(
+    decoder: Decoder | None,
+    encoder: Encoder,
+    layer: LayerChoice,
+    *,
+    ctc_weight: float = 0.0,
+    copy: bool = False,
+) -> None:
     """Check that a decoder can read what the encoder gives and writes symbol by symbol; connect it.
 
     Raises:
         TypeError: if it is none.
-        ValueError: if it does not fit the encoder, or what else is chosen of its layers.
+        ValueError: if it does not fit the encoder, or what else is chosen of its layers; if
+            `ctc_weight` is no share, or it or `copy` is given without a decoder.
     """
+    if not 0 <= ctc_weight < 1:
+        raise ValueError(f"ctc_weight must lie in 0 … 1, 1 excluded, got {ctc_weight}")
     if decoder is None:
+        if ctc_weight or copy:
+            raise ValueError(
+                f"ctc_weight and copy need a decoder, got None with {ctc_weight} and {copy}"
+            )
         return
     if not isinstance(decoder, Decoder):
         raise TypeError(f"decoder must be a Decoder or None, got {type(decoder).__name__}")
@@ -65,24 +80,42 @@ class DecoderStepper:
         embedding: symbols (R,) to vectors (R, D).
         output: vectors (R, D) to logits (R, V).
         state: what the decoder remembers.
+        pointer: copies symbols of the source, where there is one.
+        source: what it can copy.
     """
 
     def __init__(
-        self, decoder: Decoder, embedding: nn.Module, output: nn.Module, state: DecoderState
+        self,
+        decoder: Decoder,
+        embedding: nn.Module,
+        output: nn.Module,
+        state: DecoderState,
+        pointer: Pointer | None = None,
+        source: CopySource | None = None,
     ) -> None:
         self.decoder = decoder
         self.embedding = embedding
         self.output = output
         self.state = state
+        self.pointer = pointer
+        self.source = source
 
     def step(self, symbols: Tensor) -> Tensor:
         """Return the logits of the symbols that come next. Shape: (R,). returns: (R, V)."""
-        logits: Tensor = self.output(self.decoder.step(self.embedding(symbols), self.state))
-        return logits
+        written = self.decoder.step(self.embedding(symbols), self.state)
+        logits: Tensor = self.output(written)
+        if self.pointer is None or self.source is None:
+            return logits
+        width = max(1, self.state.width)
+        sentences = torch.arange(self.state.size, device=logits.device) // width
+        mixed: Tensor = self.pointer(written, logits, sentences, self.source)
+        return mixed
 
     def select(self, rows: Tensor, sentences: Tensor | None) -> None:
         """Keep these rows and sentences. Shape: rows (R',); sentences (B',)."""
         self.state.select(rows, sentences)
+        if self.source is not None and sentences is not None:
+            self.source = self.source.select(sentences)
 
 
 class Writer:
@@ -93,6 +126,7 @@ class Writer:
         embedding: symbols (R,) to vectors (R, D).
         output: vectors (R, D) to logits (R, V).
         vectorizer: knows BEGIN, END and what is never written.
+        pointer: copies symbols of the source, where there is one.
     """
 
     def __init__(
@@ -101,11 +135,13 @@ class Writer:
         embedding: nn.Module,
         output: nn.Module,
         vectorizer: TargetSequenceVectorizer,
+        pointer: Pointer | None = None,
     ) -> None:
         self.decoder = decoder
         self.embedding = embedding
         self.output = output
         self.vectorizer = vectorizer
+        self.pointer = pointer
 
     def write(
         self,
@@ -120,7 +156,8 @@ class Writer:
         """Return the hypotheses of the chosen sequences, at least one each, the best first.
 
         Args:
-            encoded: what the encoder gave; its extras may hold its ``layers``.
+            encoded: what the encoder gave; its extras may hold its ``layers``, and the symbols
+                that can be ``copied``.
             batch: what it was given.
             settings: how to search.
             chosen: places of the sequences.
@@ -136,10 +173,15 @@ class Writer:
         layers = encoded.extras.get("layers")
         memory = encoded.hidden if layers is None else list(layers)
         state = self.decoder.start(memory, batch.offsets, memory_packing=batch.packing)
+        source = None
+        if self.pointer is not None:
+            source = self.pointer.read(encoded.hidden, encoded.extras["copied"], batch)
+        stepper = DecoderStepper(
+            self.decoder, self.embedding, self.output, state, self.pointer, source
+        )
         if len(chosen) < len(batch):
             rows = batch.offsets.new_tensor(chosen)
-            state.select(rows, rows)
-        stepper = DecoderStepper(self.decoder, self.embedding, self.output, state)
+            stepper.select(rows, rows)
         limits = settings.limits(
             [batch.packing.lengths[place] for place in chosen], self.decoder.max_positions
         )

@@ -223,7 +223,7 @@ def test_ctc_weight_is_a_share(weight: float) -> None:
 
 
 def test_ctc_weight_needs_a_decoder() -> None:
-    with pytest.raises(ValueError, match="ctc_weight needs a decoder"):
+    with pytest.raises(ValueError, match="ctc_weight and copy need a decoder, got None with 0.5"):
         reader(ctc_weight=0.5)
 
 
