@@ -16,6 +16,7 @@ from seqattn.generation.stepper import (
 )
 
 
+@torch.no_grad()
 def beam_search(
     stepper: Stepper,
     begin: Tensor,

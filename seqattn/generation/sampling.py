@@ -13,6 +13,7 @@ Choice = Callable[[Tensor, Sequence[int]], Tensor]
 """Logits (R, V), and the number of each row's sentence, to a symbol per row (R,)."""
 
 
+@torch.no_grad()
 def greedy_search(
     stepper: Stepper,
     begin: Tensor,
@@ -45,6 +46,7 @@ def greedy_search(
     return _write(stepper, begin, limits, prefixes, lambda logits, _: choose(logits))
 
 
+@torch.no_grad()
 def sample(
     stepper: Stepper,
     begin: Tensor,
