@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Self
 import torch
 from torch import Tensor
 
-from seqattn.recorded import Recorded, Spec, build
+from seqattn.recorded import Recorded, Spec, build, default_arguments
 
 if TYPE_CHECKING:
     from seqattn.heads.base import TaskHead
@@ -299,7 +299,7 @@ def _foreign_prefixes(saved: SavedHead, head: TaskHead) -> tuple[str, ...]:
     is_foreign = source is None or not head.frontend.vectorizer.has_vocabulary_of(source)
     prefixes = ["frontend."] if is_foreign else []
     if own_target != target or (is_foreign and not own_target):  # its labels are the symbols
-        prefixes += ["output.", "target_embedding."]
+        prefixes += ["output.", "target_embedding.", "ctc_output."]
     return tuple(prefixes)
 
 
@@ -370,10 +370,18 @@ def _damaged(path: Path, error: Exception) -> ValueError:
 def _differences(
     old: Any, new: Any, key: str, ignored: frozenset[str]
 ) -> list[tuple[str, Any, Any]]:
-    """List the keys at which two specifications differ, ignored arguments aside."""
+    """List the keys at which two specifications differ, ignored arguments aside.
+
+    An argument that the old one does not know, as it was not yet there, had its default.
+    """
     if not (isinstance(old, Mapping) and isinstance(new, Mapping)):
         return [] if old == new else [(key, old, new)]
     found: list[tuple[str, Any, Any]] = []
+    if "class_path" in old and isinstance(old.get("init_args"), Mapping):
+        defaults = default_arguments(str(old["class_path"]))
+        old = {**old, "init_args": {**defaults, **old["init_args"]}}
+        given = new.get("init_args")
+        new = {**new, "init_args": {**defaults, **given}} if isinstance(given, Mapping) else new
     for name in sorted({*old, *new} - ignored):
         inner = key if name == "init_args" else f"{key}.{name}"
         if _DECODING.fullmatch(inner):

@@ -134,6 +134,24 @@ def resolve(path: str, trust: tuple[str, ...] = ()) -> type[Recorded]:
     return found
 
 
+def default_arguments(path: str) -> dict[str, Any]:
+    """Return what the constructor of an imported class takes by default, as plain data.
+
+    Arguments that a class hands on to its parents count too. A class that is not imported, or is
+    no part, has none.
+    """
+    try:
+        cls = resolve(path)
+    except ValueError:
+        return {}
+    found: dict[str, Any] = {}
+    for base in reversed([base for base in cls.__mro__ if "__init__" in vars(base)]):
+        for name, parameter in inspect.signature(base.__init__).parameters.items():  # type: ignore[misc]
+            if parameter.default is not parameter.empty:
+                found[name] = _to_plain(base, name, parameter.default)
+    return found
+
+
 def _is_trusted(path: str, trust: Iterable[str]) -> bool:
     return any(path == name or path.startswith(f"{name}.") for name in trust)
 

@@ -150,8 +150,9 @@ class GraphFrontEnd(FrontEnd):
 
     @property
     def spellings(self) -> list[str]:
-        """The values of the nodes' last category; none without."""
-        return self.vectorizer.schema.categories[-1] if self.vectorizer.schema.categories else []
+        """The values of the nodes' last category; none without, or with a virtual node."""
+        columns = self.vectorizer.schema.categories
+        return columns[-1] if columns and not self.virtual_node else []
 
     def spell(self, batch: SequenceBatch) -> Tensor:
         """Return the last category of each node, -1 for an unknown one; see the base."""

@@ -128,8 +128,8 @@ class TextFrontEnd(FrontEnd):
     @property
     def spellings(self) -> list[str]:
         """The symbols; none of sub-words, nor of tokens that are the mean of their pieces."""
-        is_one = self.units == "word" or self.vectorizer.inner_columns == 1
-        return self.vectorizer.vocabulary.symbols if is_one and self.units != "subword" else []
+        is_whole = self.units == "word" or not self.vectorizer.has_tokens
+        return self.vectorizer.vocabulary.symbols if is_whole and self.units != "subword" else []
 
     def spell(self, batch: SequenceBatch) -> Tensor:
         """Return the symbol of each position, -1 for a special one; see :meth:`FrontEnd.spell`."""

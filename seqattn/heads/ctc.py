@@ -80,7 +80,8 @@ def ctc_loss(logits: Tensor, frames: SequenceBatch) -> Loss:
     used = [counts and min(row, default=0) >= 0 for row, counts in zip(rows, counted, strict=True)]
     rows = [row if uses else [] for row, uses in zip(rows, used, strict=True)]
     sizes = torch.tensor([max(1, len(row)) for row in rows], dtype=torch.float32).to(logits.device)
-    values = _negative_log_likelihood(logits, lengths, rows) / sizes.to(logits.dtype)
+    losses = _negative_log_likelihood(logits, lengths, rows)
+    values = losses / sizes.to(torch.promote_types(losses.dtype, sizes.dtype))  # exact above 256
     return Loss(values, sizes * torch.tensor(used, dtype=torch.bool).to(logits.device))
 
 

@@ -2,48 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.utils.rnn import pad_sequence
 
-from seqattn.batch import SequenceBatch
 from seqattn.frontends.base import FrontEnd
 from seqattn.heads.sequence_targets import TargetSequenceVectorizer
 
-_TINY = 1e-20  # probability of what neither writes nor copies, so that its logarithm is finite
+_TINY = 1e-20  # probability of copying what is not there, so that its logarithm is finite
 
 
 @dataclass
 class CopySource:
-    """The S positions of B sources that can be copied.
+    """What can be copied of B sources, filled up to the longest.
 
     Args:
-        keys: what the pointer compares. Shape: (S, D).
-        symbols: what is written where one is copied. Shape: (S,) int64.
-        counts: how many are of each source. Shape: (B,) int64.
+        keys: what the pointer compares. Shape: (B, S, D).
+        symbols: what is written where a position is copied, below 0 for none. Shape: (B, S) int64.
     """
 
     keys: Tensor
     symbols: Tensor
-    counts: Tensor
-
-    def pairs(self, sentences: Tensor) -> tuple[Tensor, Tensor]:
-        """Pair every row with each position of its source.
-
-        Shape:
-            sentences (N,): the source of each row. returns: rows and positions, (P,) int64 each.
-        """
-        counts = self.counts[sentences]
-        rows = torch.repeat_interleave(counts)
-        first = self.counts.cumsum(0) - self.counts
-        shift = first[sentences] - (counts.cumsum(0) - counts)
-        return rows, torch.arange(len(rows), device=rows.device) + shift[rows]
 
     def select(self, sentences: Tensor) -> CopySource:
         """Return the sources that remain. Shape: sentences (B',) int64."""
-        _, kept = self.pairs(sentences)
-        return CopySource(self.keys[kept], self.symbols[kept], self.counts[sentences])
+        return CopySource(self.keys[sentences], self.symbols[sentences])
 
 
 class Pointer(nn.Module):
@@ -73,8 +60,13 @@ class Pointer(nn.Module):
             return torch.full_like(spelled, -1)
         return self.table[spelled.clamp(min=0)].where(spelled >= 0, -1)
 
-    def read(self, memory: Tensor, symbols: Tensor, batch: SequenceBatch) -> CopySource:
+    def read(self, memory: Tensor, symbols: Tensor, lengths: Sequence[int]) -> CopySource:
         """Return what can be copied; computed once per source.
+
+        Args:
+            memory: the encoder's vectors.
+            symbols: what their positions spell.
+            lengths: of the sources.
 
         Shape:
             memory (T, D); symbols (T,) int64.
@@ -84,61 +76,74 @@ class Pointer(nn.Module):
         """
         if len(symbols) != len(memory):
             raise ValueError(
-                f"copy needs a position of the encoder for each of the source, got {len(memory)} "
-                f"for {len(symbols)}: leave out what adds positions, a virtual node or its like"
+                "copy needs a position of the encoder for each of the source, got "
+                f"{len(memory)} for {len(symbols)}"
             )
-        can = symbols >= 0
-        counts = torch.zeros_like(batch.lengths).index_add_(0, batch.sequence_ids, can.long())
-        return CopySource(self.key(memory[can]), symbols[can], counts)
+        return CopySource(_fill(self.key(memory), lengths), _fill(symbols, lengths, -1))
 
     def forward(
-        self, written: Tensor, logits: Tensor, sentences: Tensor, source: CopySource
+        self, written: Tensor, logits: Tensor, lengths: Sequence[int], source: CopySource
     ) -> Tensor:
         """Return the logarithm of the mixed probabilities, in float32 at least.
 
+        Where nothing can be copied they are those of the vocabulary.
+
         Args:
-            written: what the decoder gave.
+            written: what the decoder gave, the rows of each source after another.
             logits: what the output layer made of it.
-            sentences: the source of each row.
+            lengths: how many rows each source has.
             source: what can be copied.
 
         Shape:
-            written (N, D); logits (N, V); sentences (N,) int64. returns: (N, V).
+            written (N, D); logits (N, V). returns: (N, V).
         """
-        wide = torch.promote_types(logits.dtype, torch.float32)
-        rows, places = source.pairs(sentences)
-        query = self.query(written) * written.shape[1] ** -0.5
-        scores = (query[rows] * source.keys[places]).sum(-1).to(wide)  # (P,)
-        attention = _softmax_by_row(scores, rows, len(written))
-        copied = torch.zeros_like(logits, dtype=wide)
-        copied = copied.index_put((rows, source.symbols[places]), attention, accumulate=True)
-        writes = self.gate(written).to(wide).sigmoid()  # (N, 1)
-        some = (source.counts[sentences] > 0)[:, None]
-        writes = torch.where(some, writes, 1.0)
-        mixed = writes * logits.to(wide).softmax(-1) + (1 - writes) * copied
-        return (mixed + _TINY).log()
+        logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+        writes: Tensor = logits.log_softmax(-1)  # (N, V)
+        query, gate = self.query(written), self.gate(written).to(logits.dtype)
+        if not len(written) or not source.symbols.numel():
+            return writes + 0 * (query.sum() + gate.sum() + source.keys.sum())  # for their gradient
+        can = (source.symbols >= 0)[:, None]  # (B, 1, S)
+        scores = _fill(query, lengths) @ source.keys.mT * written.shape[1] ** -0.5
+        scores = scores.to(logits.dtype).masked_fill(~can, torch.finfo(logits.dtype).min)
+        attention = scores.softmax(-1) * can  # (B, L, S)
+        places = source.symbols.clamp(min=0)[:, None].expand_as(attention)
+        copied = attention.new_zeros(*attention.shape[:2], logits.shape[1])
+        copied = _cut(copied.scatter_add(2, places, attention), lengths)  # (N, V)
+        some = _cut(can.any(-1).expand(attention.shape[:2]), lengths)[:, None]  # (N, 1)
+        mixed = torch.logaddexp(
+            F.logsigmoid(gate) + writes, F.logsigmoid(-gate) + (copied + _TINY).log()
+        )
+        return torch.where(some, mixed, writes)
 
 
 def make_pointer(dim: int, frontend: FrontEnd, targets: TargetSequenceVectorizer) -> Pointer:
     """Return a pointer from the positions of a fitted front-end to the symbols of the targets.
 
     Raises:
-        ValueError: if the front-end's positions spell nothing.
+        ValueError: if the front-end's positions spell nothing, or nothing that is a target.
     """
     spellings = frontend.spellings
     if not spellings:
         raise ValueError(
             "copy needs a front-end whose positions spell something (words or characters of text, "
-            f"nodes with categories), got this {type(frontend).__name__}"
+            f"nodes with categories and no virtual node), got this {type(frontend).__name__}"
         )
     symbols = [targets.symbol(name) for name in spellings]
+    if max(symbols) < 0:
+        raise ValueError(
+            "copy needs a symbol that both sources and targets have, got none: look at units, "
+            "lowercase and min_count of both"
+        )
     return Pointer(dim, torch.tensor(symbols, dtype=torch.int64))
 
 
-def _softmax_by_row(scores: Tensor, rows: Tensor, count: int) -> Tensor:
-    """Return the softmax over the pairs of each row. Shape: scores, rows (P,). returns: (P,)."""
-    most = scores.new_full((count,), -torch.inf)
-    most = most.scatter_reduce(0, rows, scores.detach(), "amax")
-    weights = (scores - most[rows]).exp()
-    sums = scores.new_zeros(count).index_add(0, rows, weights)
-    return weights / sums[rows]
+def _fill(x: Tensor, lengths: Sequence[int], value: float = 0.0) -> Tensor:
+    """Return packed rows (T, …) as (B, longest, …)."""
+    if not len(lengths):
+        return x[None, :0].expand(0, *x[:0].shape)
+    return pad_sequence(list(torch.split(x, list(lengths))), True, value)
+
+
+def _cut(x: Tensor, lengths: Sequence[int]) -> Tensor:
+    """Return what :func:`_fill` filled as packed rows."""
+    return torch.cat([one[:length] for one, length in zip(x, lengths, strict=True)])

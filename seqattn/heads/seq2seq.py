@@ -81,7 +81,7 @@ class Seq2Seq(SequencePrediction):
         tie: use the symbols' embedding as output layer (Press & Wolf 2017).
         ctc_weight: of the encoder's own loss by connectionist temporal classification beside the
             decoder's, in training, 0 … 1 (Watanabe et al. 2017): it learns which symbol is when.
-        copy: whether symbols are also copied from the source, where it spells them: words or
+        copy: whether symbols of both vocabularies are also copied from the source: words or
             characters of text, or the last category of nodes (pointer-generator network).
         dropout: on the embedded symbols.
         width: hypotheses that the search goes on with; 1 takes the best symbol at every step.
@@ -253,8 +253,8 @@ class Seq2Seq(SequencePrediction):
         )  # (N, D)
         logits = self.output(written)
         if self.pointer is not None:
-            source = self.pointer.read(hidden, extras["copied"], inputs)
-            logits = self.pointer(written, logits, taught.packing.sequence_ids, source)
+            source = self.pointer.read(hidden, extras["copied"], inputs.packing.lengths)
+            logits = self.pointer(written, logits, taught.packing.lengths, source)
         extras |= {"targets": taught.outputs, "weight": taught.weight}
         return Output(logits, taught.packing.offsets, hidden, inputs, extras)
 

@@ -106,9 +106,8 @@ class DecoderStepper:
         logits: Tensor = self.output(written)
         if self.pointer is None or self.source is None:
             return logits
-        width = max(1, self.state.width)
-        sentences = torch.arange(self.state.size, device=logits.device) // width
-        mixed: Tensor = self.pointer(written, logits, sentences, self.source)
+        rows = [self.state.width] * self.state.sentences
+        mixed: Tensor = self.pointer(written, logits, rows, self.source)
         return mixed
 
     def select(self, rows: Tensor, sentences: Tensor | None) -> None:
@@ -175,7 +174,9 @@ class Writer:
         state = self.decoder.start(memory, batch.offsets, memory_packing=batch.packing)
         source = None
         if self.pointer is not None:
-            source = self.pointer.read(encoded.hidden, encoded.extras["copied"], batch)
+            source = self.pointer.read(
+                encoded.hidden, encoded.extras["copied"], batch.packing.lengths
+            )
         stepper = DecoderStepper(
             self.decoder, self.embedding, self.output, state, self.pointer, source
         )

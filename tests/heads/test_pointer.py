@@ -46,18 +46,14 @@ def copier(frontend: Any = None, examples: Any = PAIRS, **arguments: Any) -> Any
     return build_on(head, examples)
 
 
-def packed(lengths: list[int]) -> SequenceBatch:
-    return SequenceBatch.from_list([torch.zeros(length) for length in lengths])
-
-
 def test_mixture_is_that_of_the_paper() -> None:
     torch.manual_seed(1)
     pointer = Pointer(8, torch.tensor([3, -1, 1]))
     memory, written, logits = torch.randn(5, 8), torch.randn(4, 8), torch.randn(4, 6)
     symbols = pointer.symbols(torch.tensor([0, 2, 0, 1, -1]))
     assert symbols.tolist() == [3, 1, 3, -1, -1]
-    sentences = torch.tensor([0, 0, 1, 2])  # the last two sources: one position each, not copied
-    found = pointer(written, logits, sentences, pointer.read(memory, symbols, packed([3, 1, 1])))
+    source = pointer.read(memory, symbols, [3, 1, 1])  # nothing of the last two can be copied
+    found = pointer(written, logits, [2, 1, 1], source)
     expected = logits.softmax(-1)
     for row in range(2):
         scores = (pointer.key(memory[:3]) @ pointer.query(written[row])) / 8**0.5
@@ -71,12 +67,34 @@ def test_mixture_is_that_of_the_paper() -> None:
 
 def test_sources_that_remain_are_those_that_are_kept() -> None:
     pointer = Pointer(4, torch.arange(3))
-    memory = torch.randn(5, 4)
-    source = pointer.read(memory, torch.tensor([0, 1, -1, 2, 0]), packed([2, 1, 2]))
-    kept = source.select(torch.tensor([2, 0, 1]))
-    assert kept.counts.tolist() == [2, 2, 0]
-    assert kept.symbols.tolist() == [2, 0, 0, 1]
-    torch.testing.assert_close(kept.keys, source.keys[[2, 3, 0, 1]])
+    source = pointer.read(torch.randn(5, 4), torch.tensor([0, 1, -1, 2, 0]), [2, 1, 2])
+    kept = source.select(torch.tensor([2, 0]))
+    assert kept.symbols.tolist() == [[2, 0], [0, 1]]
+    torch.testing.assert_close(kept.keys, source.keys[[2, 0]])
+
+
+def test_source_with_nothing_to_copy_leaves_the_decoder_as_it_is() -> None:
+    pointer = Pointer(4, torch.arange(3)).double()
+    written = torch.randn(1, 4, dtype=torch.float64)
+    logits = torch.tensor([[60.0, 0.0, 0.0]], dtype=torch.float64, requires_grad=True)
+    for length in (0, 2):
+        memory = torch.randn(length, 4, dtype=torch.float64)
+        source = pointer.read(memory, torch.full((length,), -1), [length])
+        found = pointer(written, logits, [1], source)
+        torch.testing.assert_close(found, logits.log_softmax(-1), atol=1e-12, rtol=0)
+        (gradient,) = torch.autograd.grad(-found[0, 2], logits)
+        assert abs(float(gradient[0, 2]) + 1) < 1e-12
+
+
+def test_gate_that_is_sure_still_learns() -> None:
+    pointer = Pointer(4, torch.arange(3))
+    with torch.no_grad():
+        pointer.gate.weight.zero_()
+        pointer.gate.bias.fill_(40.0)
+    source = pointer.read(torch.randn(1, 4), torch.tensor([2]), [1])
+    found = pointer(torch.randn(1, 4), torch.tensor([[60.0, 0.0, 0.0]]), [1], source)
+    found[0, 2].backward()
+    assert abs(float(pointer.gate.bias.grad) + 1) < 1e-3
 
 
 def test_result_does_not_depend_on_batch_mates() -> None:
@@ -93,7 +111,7 @@ def test_step_by_step_equals_one_pass() -> None:
     batch = head.collate(PAIRS[:2])
     output = head(batch)
     state = head.decoder.start(output.hidden, batch.offsets)
-    source = head.pointer.read(output.hidden, output.extras["copied"], batch)
+    source = head.pointer.read(output.hidden, output.extras["copied"], batch.packing.lengths)
     stepper = DecoderStepper(
         head.decoder, head.target_embedding, head.output, state, head.pointer, source
     )
@@ -196,6 +214,11 @@ def test_every_weight_has_a_gradient_where_nothing_can_be_copied() -> None:
         (FeatureFrontEnd(), np.ones((2, 3), dtype=np.float32)),
         (GraphFrontEnd(), plain(2)),
         (TextFrontEnd(units="subword"), "a cat"),
+        (TextFrontEnd(units="character", token_length=1), ["abc", "bcd"]),
+        (
+            GraphFrontEnd(virtual_node=True),
+            plain(1, categories=np.array([["a"]], dtype=object)),
+        ),
     ],
 )
 def test_front_end_that_spells_nothing_is_refused(frontend: Any, source: Any) -> None:
@@ -203,12 +226,59 @@ def test_front_end_that_spells_nothing_is_refused(frontend: Any, source: Any) ->
         copier(frontend, [Example(source, ["a"], "0")])
 
 
-def test_positions_that_are_added_are_refused() -> None:
-    table = np.array([["ab"]], dtype=object)
-    examples = [Example(plain(1, categories=table), ["ab"], "0")]
-    head = copier(GraphFrontEnd(virtual_node=True), examples, position="none")
-    with pytest.raises(ValueError, match="copy needs a position of the encoder for each"):
-        train(head, examples, 1)
+def test_positions_that_are_not_those_of_the_source_are_refused() -> None:
+    pointer = Pointer(4, torch.arange(3))
+    with pytest.raises(ValueError, match="copy needs a position .* got 2 for 3"):
+        pointer.read(torch.randn(2, 4), torch.arange(3), [2])
+
+
+@pytest.mark.parametrize(
+    ("frontend", "units"),
+    [
+        (TextFrontEnd(lowercase=True, character_dim=0), "token"),
+        (TextFrontEnd(min_count=9, character_dim=0), "token"),
+        (TextFrontEnd(character_dim=0), "character"),
+    ],
+)
+def test_vocabularies_without_a_common_symbol_are_refused(frontend: Any, units: Any) -> None:
+    head = Seq2Seq(frontend, Encoder(16, 1, 2), decoder(), target_units=units, copy=True)
+    with pytest.raises(ValueError, match="copy needs a symbol that both sources and targets have"):
+        build_on(head, [Example("AB CD", "AB", "0")])
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"one_boundary": True},
+        {"label_smoothing": 0.1},
+        {"layer": 0},
+        {"layer": "mix"},
+        {"ctc_weight": 0.3},
+        {"width": 3, "length_penalty": 1.0},
+    ],
+)
+@pytest.mark.parametrize("precision", [torch.float64, torch.bfloat16])
+def test_copying_goes_with_all_else(arguments: dict[str, Any], precision: torch.dtype) -> None:
+    head = Seq2Seq(
+        TextFrontEnd(character_dim=0, begin=True, word_dropout=0.1),
+        Encoder(16, 1, 2),
+        decoder(),
+        target_units="token",
+        copy=True,
+        max_length=4,
+        **arguments,
+    )
+    examples = [Example("x ab y cd", "ab", "0"), Example("cd x", "cd ab", "1")]
+    build_on(head, examples)
+    if precision is torch.float64:
+        head.double()
+    with torch.autocast("cpu", enabled=precision is torch.bfloat16):
+        total, _ = head.train().step(head.collate(examples), "train").sums()
+    total.backward()
+    assert bool(total.isfinite())
+    assert bool(head.pointer.query.weight.grad.abs().sum() > 0)
+    found = head.eval().predict([example.source for example in examples], n_best=1)
+    assert all(one[0]["score"] <= 0 for one in found)
 
 
 def test_copy_needs_a_decoder() -> None:
