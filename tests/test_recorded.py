@@ -14,7 +14,7 @@ from jsonargparse import ArgumentParser
 from torch import nn
 
 from seqattn import Encoder, Window
-from seqattn.recorded import Recorded, build, class_path, resolve
+from seqattn.recorded import Recorded, build, class_path, default_arguments, resolve
 
 
 class Part(Recorded):
@@ -405,3 +405,12 @@ def test_a_class_that_is_made_later_must_be_trusted_too() -> None:
     spec["init_args"]["parts"]["a"]["class_path"] = "antigravity.Part"
     with pytest.raises(ValueError, match="must be imported already or be trusted, got 'antigr"):
         build(spec)
+
+
+def test_defaults_are_those_of_the_constructor_and_its_parents() -> None:
+    found = default_arguments("seqattn.Encoder")
+    assert found["mixer"] == "attention"
+    assert found["dropout"] == 0.1
+    assert not {"dim", "self"} & found.keys()
+    assert default_arguments("not.imported.Class") == {}
+    assert default_arguments("seqattn.Example") == {}

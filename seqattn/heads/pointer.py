@@ -101,7 +101,8 @@ class Pointer(nn.Module):
         writes: Tensor = logits.log_softmax(-1)  # (N, V)
         query, gate = self.query(written), self.gate(written).to(logits.dtype)
         if not len(written) or not source.symbols.numel():
-            return writes + 0 * (query.sum() + gate.sum() + source.keys.sum())  # for their gradient
+            unused: Tensor = query.sum() + gate.sum() + source.keys.sum()
+            return writes + 0 * unused  # every weight has a gradient
         can = (source.symbols >= 0)[:, None]  # (B, 1, S)
         scores = _fill(query, lengths) @ source.keys.mT * written.shape[1] ** -0.5
         scores = scores.to(logits.dtype).masked_fill(~can, torch.finfo(logits.dtype).min)

@@ -407,6 +407,18 @@ def test_checkpoint_goes_on_with_other_decode_settings_and_no_other_model(tmp_pa
         read.require_same_architecture(unbuilt(decoder(max_length=9)).spec)
 
 
+def test_checkpoint_from_before_an_argument_goes_on(tmp_path: Path) -> None:
+    saved_head = SavedHead.read(saved(unbuilt(), tmp_path / "a.ckpt"))
+    for name in ("copy", "ctc_weight"):
+        del saved_head.spec["init_args"][name]
+    del saved_head.spec["init_args"]["decoder"]["init_args"]["memory_layers"]
+    saved_head.require_same_architecture(unbuilt().spec)
+    with pytest.raises(ValueError, match="model.copy: True .checkpoint: False"):
+        saved_head.require_same_architecture(unbuilt(copy=True).spec)
+    with pytest.raises(ValueError, match="memory_layers: 'mix' .checkpoint: 'last'"):
+        saved_head.require_same_architecture(unbuilt(decoder(memory_layers="mix")).spec)
+
+
 def test_weights_are_taken_but_those_of_other_symbols(tmp_path: Path) -> None:
     path = saved(unbuilt(), tmp_path / "a.ckpt")
     old = seqattn.load(path)
@@ -422,6 +434,21 @@ def test_weights_are_taken_but_those_of_other_symbols(tmp_path: Path) -> None:
     run = trainer(max_steps=0)
     run.fit(same, loader(same, pairs()))
     assert torch.equal(same.target_embedding.table, old.target_embedding.table)
+
+
+@pytest.mark.parametrize(("letter", "is_taken"), [("a", True), ("x", False)])
+def test_what_the_encoder_says_is_taken_of_the_same_symbols_only(
+    tmp_path: Path, letter: str, is_taken: bool
+) -> None:
+    texts = ("ab", "ba")
+    path, weights = tmp_path / "a.ckpt", []
+    for init_from, own in ((None, "a"), (str(path), letter)):
+        head = unbuilt(ctc_weight=0.5, init_from=init_from)
+        run = trainer(max_steps=0)
+        run.fit(head, loader(head, [Example(text, text.replace("a", own)) for text in texts]))
+        run.save_checkpoint(path)
+        weights.append(head.ctc_output.weight)
+    assert torch.equal(*weights) is is_taken
 
 
 # --- maps ---------------------------------------------------------------------------------------

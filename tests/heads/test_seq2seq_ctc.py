@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -231,3 +232,16 @@ def test_ctc_weight_names_a_target_longer_than_its_frames() -> None:
     head = hybrid(0.5)
     with pytest.raises(DataError, match="sound:0.*got 2 symbols and 0 repeated for 1 frames"):
         train(head, sounds(["a b"], samples=1), 1)
+
+
+def test_loss_of_a_long_target_is_exact_in_bfloat16() -> None:
+    target = " ".join(["a", "b"] * 150 + ["a"])
+    head = reader([target])
+    batch = head.collate(sounds([target], samples=400))
+    output = head(batch)
+    exact = head.loss(output, output.batch).sums()[0]
+    narrow = replace(output, logits=output.logits.bfloat16())
+    again = replace(narrow, logits=narrow.logits.float())
+    found, wanted = (head.loss(one, one.batch).sums()[0] for one in (narrow, again))
+    torch.testing.assert_close(found, wanted, rtol=1e-6, atol=0)
+    torch.testing.assert_close(found, exact, rtol=0.01, atol=0)
