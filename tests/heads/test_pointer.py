@@ -135,6 +135,22 @@ def test_outputs_are_the_same_alone_and_together(settings: dict[str, Any]) -> No
     assert len(head.predict(raw, **settings)) == len(raw)
 
 
+def test_scores_are_those_of_one_pass() -> None:
+    head = copier()
+    train(head, PAIRS, 10)
+    vectorizer = head.target_vectorizer
+    output, batch = encoded(head, PAIRS)
+    for place, ranked in enumerate(head.decode(output, batch, width=3, n_best=2)):
+        for one in ranked:
+            ids = [*vectorizer.encode(one["output"]), *[vectorizer.end_id] * one["finished"]]
+            example = head.collate([PAIRS[place]])
+            target = vectorizer.join([torch.tensor(ids[: len(one["output"])], dtype=torch.int64)])
+            with torch.no_grad():
+                rows = head(example.replace(targets=target)).logits[: len(ids)]
+            expected = float(rows[torch.arange(len(ids)), ids].sum())
+            assert one["score"] == pytest.approx(expected, abs=1e-4)
+
+
 def encoded(head: Any, examples: list[Example]) -> tuple[Any, SequenceBatch]:
     with torch.no_grad():
         output = head.eval()(head.collate(examples))

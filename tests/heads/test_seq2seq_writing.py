@@ -56,6 +56,23 @@ def test_score_is_the_log_probability_of_the_output() -> None:
     assert penalised == best
 
 
+def test_greedy_outputs_are_those_of_full_passes() -> None:
+    head = taught()
+    vectorizer = head.target_vectorizer
+    for text, found in zip(TEXTS, head.predict(list(TEXTS), width=1), strict=True):
+        batch = head.collate([pairs([text])[0]])
+        written: list[int] = []
+        for _ in range(head.settings.max_length):
+            target = vectorizer.join([torch.tensor(written, dtype=torch.int64)])
+            with torch.no_grad():
+                logits = head(batch.replace(targets=target)).logits[-1]
+            logits[list(vectorizer.banned)] = -torch.inf
+            if int(logits.argmax()) == vectorizer.end_id:
+                break
+            written.append(int(logits.argmax()))
+        assert vectorizer.decode(written) == found
+
+
 def test_outputs_do_not_depend_on_batch_mates() -> None:
     head = taught()
     for settings in ({}, {"width": 3}, {"temperature": 1.0, "seed": 4}):
