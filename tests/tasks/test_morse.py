@@ -71,7 +71,8 @@ def test_arguments_are_refused_when_wrong(make: Any, rule: str) -> None:
 
 
 def test_texts_of_drawn_length() -> None:
-    texts = [example.target for example in MorseText("train", 40, characters=3, min_characters=2)]
+    reader = MorseText("train", 40, characters=3, min_characters=2)
+    texts = [example.target for example in reader.read()]
     assert {len(text.replace(" ", "")) for text in texts} == {2, 3}
 
 
