@@ -300,3 +300,9 @@ def test_copying_goes_with_all_else(arguments: dict[str, Any], precision: torch.
 def test_copy_needs_a_decoder() -> None:
     with pytest.raises(ValueError, match="ctc_weight and copy need a decoder, got None"):
         reader(copy=True)
+
+
+def test_positions_spell_nothing_unless_a_front_end_says_so() -> None:
+    batch = SequenceBatch.from_list([torch.ones(2, 3), torch.ones(1, 3)])
+    assert FeatureFrontEnd().spell(batch).tolist() == [-1, -1, -1]
+    assert FeatureFrontEnd().spellings == []
