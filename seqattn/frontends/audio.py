@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from torch import Tensor, nn
 
@@ -13,11 +13,12 @@ from seqattn.frontends.audio_augmentation import AudioAugmentation
 from seqattn.frontends.audio_features import LogMel
 from seqattn.frontends.audio_layers import ConvolutionalSubsampling, SpectrogramPatches, centres
 from seqattn.frontends.audio_libraries import require_audio_libraries
+from seqattn.frontends.audio_residual import ResidualSubsampling
 from seqattn.frontends.audio_vectorizer import AudioVectorizer, Corrupt
 from seqattn.frontends.base import FrontEnd
 from seqattn.layers.dropout import Dropout
 
-Reduction = Literal["convolution", "patches"]
+Reduction = Literal["convolution", "residual", "patches"]
 
 
 class AudioFrontEnd(FrontEnd):
@@ -40,9 +41,12 @@ class AudioFrontEnd(FrontEnd):
             speaker or a microphone that training never had then matters less. A long file is
             levelled piece by piece.
         subsampling: frames that become one position: 1, 2, 4 or 8; for patches any number.
-        reduction: how they do: ``convolution`` over time and frequency, or ``patches`` of that
-            many whole frames, through one linear layer.
-        channels: of the convolutions.
+        reduction: how they do: ``convolution`` over time and frequency; ``residual``, more and
+            wider convolutions with batch normalisation (see :class:`ResidualSubsampling`), slower
+            and better with few recordings; or ``patches`` of that many whole frames, through one
+            linear layer.
+        channels: of the convolutions; with ``residual`` of the first, and twice as many in each
+            stage after it.
         crop_share: longest stretch cut off at each end in training, as a share of the sound.
         silence_seconds: longest silence at each end of half of the training sounds.
         speeds: factors of the speed, one of which is drawn in training: [0.9, 1.0, 1.1], say.
@@ -155,9 +159,11 @@ class AudioFrontEnd(FrontEnd):
     def build(self, dim: int) -> None:
         """Make the layers; see :meth:`FrontEnd.build`."""
         mels = self.vectorizer.features.mels
-        self.shorten: ConvolutionalSubsampling | SpectrogramPatches
+        self.shorten: ConvolutionalSubsampling | ResidualSubsampling | SpectrogramPatches
         if self.reduction == "patches":
             self.shorten = SpectrogramPatches(mels, dim, self.subsampling)
+        elif self.reduction == "residual":
+            self.shorten = ResidualSubsampling(mels, self.channels, dim, self.subsampling)
         else:
             self.shorten = ConvolutionalSubsampling(mels, self.channels, dim, self.subsampling)
         self.norm = nn.LayerNorm(dim) if self.embedding_norm else nn.Identity()
@@ -197,9 +203,10 @@ def _samples_in(name: str, milliseconds: float, rate: int) -> int:
 
 
 def _require_reduction(reduction: str, subsampling: int, channels: int) -> None:
-    if reduction not in ("convolution", "patches"):
-        raise ValueError(f"reduction must be 'convolution' or 'patches', got {reduction!r}")
-    if subsampling < 1 or (reduction == "convolution" and subsampling not in (1, 2, 4, 8)):
+    if reduction not in get_args(Reduction):
+        kinds = ", ".join(get_args(Reduction))
+        raise ValueError(f"reduction must be one of {kinds}, got {reduction!r}")
+    if subsampling < 1 or (reduction != "patches" and subsampling not in (1, 2, 4, 8)):
         raise ValueError(
             "subsampling must be 1, 2, 4 or 8, or for patches any number of frames, "
             f"got {subsampling}"

@@ -85,8 +85,8 @@ class PictureLayout:
         self.slots = self.first[shorter.sequence_ids] + steps(shorter)  # (T',)
 
     def spread(self, x: Tensor) -> Tensor:
-        """Return the picture of packed frames. Shape: x (T, F). returns: (k · slots, F)."""
-        return x.new_zeros(self.factor * self.count, x.shape[1]).index_copy(0, self.places, x)
+        """Return the picture of packed frames. Shape: x (T, …). returns: (k · slots, …)."""
+        return x.new_zeros(self.factor * self.count, *x.shape[1:]).index_copy(0, self.places, x)
 
     def gather(self, rows: Tensor) -> Tensor:
         """Return the slots that hold a position. Shape: rows (slots, …). returns: (T', …)."""

@@ -12,6 +12,7 @@ from seqattn.frontends.audio_layers import (
     centres,
     shorten,
 )
+from seqattn.frontends.audio_residual import PackedConvolution, ResidualSubsampling
 
 BANDS, DIM = 10, 6
 LENGTHS = [(5,), (1, 1), (9, 1, 16, 7), (2, 0, 3), (8, 8, 8)]
@@ -19,6 +20,19 @@ LENGTHS = [(5,), (1, 1), (9, 1, 16, 7), (2, 0, 3), (8, 8, 8)]
 
 def convolutional(factor: int) -> ConvolutionalSubsampling:
     return ConvolutionalSubsampling(BANDS, channels=3, dim=DIM, factor=factor)
+
+
+def residual(factor: int) -> ResidualSubsampling:
+    """As in evaluation, with averages and a scale that are not those of the start."""
+    layers = ResidualSubsampling(BANDS, channels=3, dim=DIM, factor=factor).eval()
+    for module in layers.modules():
+        if isinstance(module, PackedConvolution):
+            assert module.norm.running_mean is not None
+            assert module.norm.running_var is not None
+            nn.init.uniform_(module.norm.running_mean, -0.5, 0.5)
+            nn.init.uniform_(module.norm.running_var, 0.5, 1.5)
+            nn.init.uniform_(module.norm.weight, 0.5, 1.5)
+    return layers
 
 
 def patches(factor: int) -> SpectrogramPatches:
@@ -50,7 +64,54 @@ def test_convolutions_equal_those_of_each_sequence_alone(
     torch.testing.assert_close(found, torch.cat(alone), atol=1e-6, rtol=0)
 
 
-@pytest.mark.parametrize("make", [convolutional, patches])
+def convolve_alone(layer: PackedConvolution, x: Tensor) -> Tensor:
+    """One sequence by torch's own layers. Shape: x (1, C, L, F). returns: (1, C', L', F')."""
+    stride = layer.factor
+    convolution, norm = layer.convolution, layer.norm
+    padded = F.pad(x, (1, 1, 1, 2))
+    found = F.conv2d(padded, convolution.weight, None, convolution.stride)
+    found = found[:, :, : -(-x.shape[2] // stride)]
+    return F.relu(F.batch_norm(found, norm.running_mean, norm.running_var, norm.weight, norm.bias))
+
+
+@pytest.mark.parametrize("lengths", LENGTHS)
+@pytest.mark.parametrize("factor", [1, 2, 4, 8])
+def test_residual_convolutions_equal_those_of_each_sequence_alone(
+    factor: int, lengths: Sequence[int], device: torch.device
+) -> None:
+    layers, packing = residual(factor).to(device), Packing.from_lengths(lengths)
+    x = torch.randn(packing.total, BANDS, device=device)
+    found, shorter = layers(x, packing.to(device))
+    assert list(shorter.lengths) == [-(-length // factor) for length in lengths]
+    alone = []
+    for part in x.split(list(lengths)):
+        if not len(part):
+            continue
+        picture = convolve_alone(layers.first, part[None, None])
+        for stage, block in zip(layers.stages, layers.residuals, strict=True):
+            assert isinstance(stage, PackedConvolution)
+            assert isinstance(block, PackedConvolution)
+            picture = convolve_alone(stage, picture)
+            picture = picture + convolve_alone(block, picture)
+        alone.append(layers.linear(picture[0].permute(1, 2, 0).flatten(1)))
+    torch.testing.assert_close(found, torch.cat(alone), atol=1e-5, rtol=1e-5)
+
+
+def test_batch_normalisation_of_convolutions_counts_frames_and_nothing_between() -> None:
+    layer, lengths = PackedConvolution(1, 4, (1, 1)), [5, 1, 6]
+    x = torch.randn(12, BANDS, 1)
+    found, _ = layer(x, Packing.from_lengths(lengths))
+    rows = [
+        F.conv2d(F.pad(part[None, :, :, 0], (1, 1, 1, 1))[None], layer.convolution.weight)[0]
+        for part in x.split(lengths)
+    ]
+    convolved = torch.cat(rows, dim=1).permute(1, 2, 0)  # (T, F, C')
+    variance, mean = torch.var_mean(convolved, dim=(0, 1), correction=0)
+    expected = F.relu((convolved - mean) / (variance + layer.norm.eps).sqrt())
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("make", [convolutional, residual, patches])
 def test_batch_mates_change_nothing_and_get_no_gradient(make: type[nn.Module]) -> None:
     layers = make(4)
     lengths = [7, 12, 5]
@@ -81,7 +142,7 @@ def test_patches_are_whole_frames_through_one_linear_layer(factor: int) -> None:
     torch.testing.assert_close(found, torch.stack(rows), atol=1e-6, rtol=0)
 
 
-@pytest.mark.parametrize("make", [convolutional, patches])
+@pytest.mark.parametrize("make", [convolutional, residual, patches])
 @pytest.mark.parametrize("lengths", [(), (0,)])
 def test_no_frame_gives_no_position_and_every_weight_a_gradient(
     make: type[nn.Module], lengths: tuple[int, ...]
@@ -97,8 +158,11 @@ def test_no_frame_gives_no_position_and_every_weight_a_gradient(
 
 
 @pytest.mark.parametrize("factor", [2, 4, 8])
-def test_a_position_reads_as_far_before_its_frames_as_after(factor: int) -> None:
-    layers = ConvolutionalSubsampling(BANDS, channels=16, dim=DIM, factor=factor)
+@pytest.mark.parametrize("kind", [ConvolutionalSubsampling, ResidualSubsampling])
+def test_a_position_reads_as_far_before_its_frames_as_after(
+    kind: type[ConvolutionalSubsampling | ResidualSubsampling], factor: int
+) -> None:
+    layers = kind(BANDS, channels=16, dim=DIM, factor=factor).eval()
     x = torch.randn(80, BANDS, requires_grad=True)
     found, _ = layers(x, Packing.from_lengths([80]))
     middle = 40 // factor
