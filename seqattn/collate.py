@@ -72,16 +72,20 @@ class Collator:
         """
         with _naming(example.key):
             length = self.source.length(example.source)
-            if self.max_length is not None and length > self.max_length:
-                raise ValueError(
-                    f"length must be at most the encoder's max_length = {self.max_length}, its "
-                    f"learned positions, got {length}: raise it, or choose another position"
-                )
+            self._require_length(length)
         return length
+
+    def _require_length(self, length: int) -> None:
+        if self.max_length is not None and length > self.max_length:
+            raise ValueError(
+                f"length must be at most the encoder's max_length = {self.max_length}, its "
+                f"learned positions, got {length}: raise it, or choose another position"
+            )
 
     def _vectorize(self, example: Example, draw: int | None, key: str) -> Vectorized:
         with _naming(key):
             source = self.source(example.source, draw)
+            self._require_length(len(source.values))  # augmentation may have made it longer
             _check_labelled(source)
         return source
 

@@ -90,6 +90,9 @@ def merge_duplicate_edges(
 ) -> tuple[Tensor, Tensor | None, Tensor | None]:
     """Return every directed edge once, where it first stood, with the sum of its values.
 
+    Raises:
+        ValueError: if finite values have a sum that is not.
+
     Shape:
         edge_index (2, E); edge_weight (E,); edge_attr (E, F). returns: the same with E' <= E.
     """
@@ -109,7 +112,20 @@ def merge_duplicate_edges(
         None if values is None else values[kept].zero_().index_add(0, places, values)
         for values in (edge_weight, edge_attr)
     )
+    for given, merged in ((edge_weight, weight), (edge_attr, attr)):
+        if given is not None and merged is not None:
+            _require_finite_sums(edge_index[:, kept], given, merged)
     return edge_index[:, kept], weight, attr
+
+
+def _require_finite_sums(edge_index: Tensor, given: Tensor, merged: Tensor) -> None:
+    wrong = (~merged.isfinite()).reshape(len(merged), -1).any(1).nonzero()
+    if len(wrong) and bool(given.isfinite().all()):  # values that are not are named elsewhere
+        source, target = edge_index[:, wrong[0, 0]].tolist()
+        raise ValueError(
+            "edges that stand more than once are summed, and the sum must be finite, got "
+            f"{merged[wrong[0, 0]].tolist()} for the edge from node {source} to node {target}"
+        )
 
 
 def _check_edge_index(index: Tensor, key: str) -> None:

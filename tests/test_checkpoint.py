@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import os
 import pickle
@@ -22,12 +23,14 @@ from seqattn import (
     Example,
     FeatureFrontEnd,
     FrontEnd,
+    GraphFrontEnd,
     PatchFrontEnd,
     SequenceClassification,
     TextFrontEnd,
     TokenLabeling,
 )
 from seqattn.checkpoint import FORMAT, SavedHead
+from seqattn.frontends.audio_augmentation import AudioAugmentation
 from tests.heads.small_heads import (
     build_on,
     classifier,
@@ -398,6 +401,16 @@ def test_augmentation_may_differ(one: FrontEnd, other: FrontEnd) -> None:
     spec, changed = TokenLabeling(one, encoder()).spec, TokenLabeling(other, encoder()).spec
     assert spec != changed
     SavedHead("a.ckpt", spec, {}, {}).require_same_architecture(changed)
+
+
+def test_every_augmentation_and_dropout_may_differ() -> None:
+    names = set(inspect.signature(AudioAugmentation).parameters)
+    for kind in (AudioFrontEnd, FeatureFrontEnd, GraphFrontEnd, PatchFrontEnd, TextFrontEnd):
+        names |= {name for name in inspect.signature(kind).parameters if name.endswith("dropout")}
+    assert "feature_dropout" in names
+    for name in names:
+        one, other = ({"frontend": {"class_path": "A", "init_args": {name: n}}} for n in (0, 1))
+        SavedHead("a.ckpt", one, {}, {}).require_same_architecture(other)
 
 
 def test_another_class_is_refused(checkpoint: str) -> None:

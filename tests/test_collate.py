@@ -127,6 +127,17 @@ def test_length_names_the_example_that_the_encoder_cannot_take() -> None:
         collator.length(Example("1234", key="train:2"))
 
 
+def test_a_draw_that_lengthens_an_example_beyond_the_encoder_is_named() -> None:
+    class Stretched(Digits):
+        def __call__(self, raw: Any, draw: int | None = None) -> Vectorized:
+            return super().__call__(raw if draw is None else 2 * raw)
+
+    collator = Collator(Stretched(), max_length=3)
+    assert collator([Example("12", key="train:1")]).values.tolist() == [1, 2]
+    with pytest.raises(DataError, match="example 'train:1': length must be at most .* got 4"):
+        collator([Example("12", key="train:1", draw=7)])
+
+
 @pytest.mark.parametrize(
     ("error", "message"),
     [

@@ -127,6 +127,14 @@ def test_opposite_edges_stay_two_when_merged() -> None:
     assert merge_duplicate_edges(index, torch.ones(2))[0] is index
 
 
+def test_duplicates_whose_sum_overflows_are_named() -> None:
+    index = torch.tensor([[0, 2, 2], [1, 3, 3]])
+    with pytest.raises(ValueError, match="must be finite, got inf for the edge from node 2 to no"):
+        merge_duplicate_edges(index, torch.tensor([3e38, 3e38, 3e38]))
+    with pytest.raises(ValueError, match=r"got \[inf, 2\.0\] for the edge from node 2 to node 3"):
+        merge_duplicate_edges(index, None, torch.tensor([[1.0, 1.0], [3e38, 1.0], [3e38, 1.0]]))
+
+
 def test_edges_stay_as_they_are_when_none_is_double() -> None:
     index, weight = torch.tensor([[3, 0, 1], [1, 2, 0]]), torch.rand(3)
     merged, summed, _ = merge_duplicate_edges(index, weight)

@@ -1,4 +1,4 @@
-"""An hour of sound, or any other length, is predicted in pieces and takes no more memory."""
+"""A long sound is predicted in pieces; twenty minutes take no more memory than one."""
 
 from __future__ import annotations
 

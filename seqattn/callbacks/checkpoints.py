@@ -92,7 +92,8 @@ class AverageCheckpoint(QuietCallback):
 
     The file is a checkpoint like any other for validate, test, predict and `seqattn.load`. It
     holds no optimiser, for a mean of weights is no state of training to go on from. The kept
-    weights themselves are not in checkpoints: a resumed run begins to collect anew.
+    weights themselves are not in checkpoints: a resumed run begins to collect anew. Running
+    averages of batch normalisation are averaged too, which are not quite those of the mean weights.
 
     Args:
         last: how many.

@@ -40,7 +40,8 @@ class LogMel:
         low_hz: where the lowest band begins.
         high_hz: where the highest band ends, at most half of `rate`.
         range_db: decibels below the loudest value of a sound that are kept; what is quieter is
-            raised to there, and the loudest becomes 0. None leaves values as they are.
+            raised to there, and the loudest becomes 0; silence is as quiet as it gets. None
+            leaves values as they are.
         center: share of each band's mean over the sound that is taken off; all of it is cepstral
             mean normalisation (Atal 1974), and takes much of microphone and speaker with it, but
             in a short sound also much of what is said. False is 0 and True 1.
@@ -123,7 +124,10 @@ class LogMel:
         """Return the features of a whole sound without what is its own. Shape: (L, mels)."""
         if self.range_db is not None:
             lowest = -self.range_db * math.log(10) / 10
-            values = (values - values.max()).clamp_(min=lowest)
+            loudest = values.max()
+            if loudest <= math.log(_FLOOR) + 1e-3:  # silence has no loudest value, only quiet ones
+                loudest = loudest - lowest
+            values = (values - loudest).clamp_(min=lowest)
         return values - self.center * values.mean(0) if self.center else values
 
 

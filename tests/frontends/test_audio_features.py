@@ -87,6 +87,13 @@ def test_range_lifts_what_is_quieter_and_makes_the_loudest_zero() -> None:
     torch.testing.assert_close(ranged(3 * samples), kept, atol=1e-4, rtol=0)
 
 
+def test_silence_is_the_quietest_that_the_range_knows() -> None:
+    ranged = LogMel(RATE, window=200, hop=80, mels=8, low_hz=20.0, high_hz=4000.0, range_db=20.0)
+    for silence in (torch.zeros(800), torch.zeros(0)):
+        values = ranged(silence)
+        torch.testing.assert_close(values, torch.full_like(values, -math.log(100)))
+
+
 def test_center_takes_off_what_every_row_of_a_band_has() -> None:
     centred = LogMel(RATE, window=200, hop=80, mels=8, low_hz=20.0, high_hz=4000.0, center=True)
     samples = torch.randn(800, generator=torch.Generator().manual_seed(0))

@@ -142,6 +142,20 @@ def test_patches_are_whole_frames_through_one_linear_layer(factor: int) -> None:
     torch.testing.assert_close(found, torch.stack(rows), atol=1e-6, rtol=0)
 
 
+@pytest.mark.parametrize("lengths", [(), (0,), (1,), (3, 0, 5)])
+def test_residual_convolutions_train_on_as_few_frames_as_a_process_may_get(
+    lengths: tuple[int, ...],
+) -> None:
+    layers = residual(4).train()
+    with torch.autocast("cpu", torch.bfloat16):
+        found, shorter = layers(torch.randn(sum(lengths), BANDS), Packing.from_lengths(lengths))
+    assert found.shape == (shorter.total, DIM)
+    found.float().sum().backward()
+    for parameter in layers.parameters():
+        assert parameter.grad is not None
+        assert bool(parameter.grad.isfinite().all())
+
+
 @pytest.mark.parametrize("make", [convolutional, residual, patches])
 @pytest.mark.parametrize("lengths", [(), (0,)])
 def test_no_frame_gives_no_position_and_every_weight_a_gradient(

@@ -10,10 +10,12 @@ from seqattn.frontends.audio_libraries import import_audio_library
 # Each round puts another folder of broken packages in front.
 USE_WITH_STUBS = """
 import sys
-import seqattn
-seqattn.TextFrontEnd("character").vectorizer.fit(["text works"])
 for folder in sys.argv[1:]:
     sys.path.insert(0, folder)
+    import seqattn
+    seqattn.TextFrontEnd("character").vectorizer.fit(["text works"])
+    graph = seqattn.Graph(2, [[0, 1], [1, 0]])
+    seqattn.GraphFrontEnd().vectorizer.fit([graph])
     try:
         seqattn.AudioFrontEnd()
     except ImportError as error:
@@ -27,7 +29,7 @@ STUBS = {
 }
 
 
-def test_broken_libraries_name_the_extra_and_the_remedy_and_text_works(tmp_path: Path) -> None:
+def test_broken_libraries_name_the_remedy_and_text_and_graphs_work(tmp_path: Path) -> None:
     for name, line in STUBS.items():
         (tmp_path / name).mkdir()
         (tmp_path / name / f"{name}.py").write_text(line)

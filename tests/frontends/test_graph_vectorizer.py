@@ -332,7 +332,7 @@ def test_fitting_says_nothing_when_edges_have_a_weight_or_no_column(recwarn: Any
         (Graph(2, edges((0, 1))), "edge_weight must have 1 column, as in .*, got none"),
         (
             Graph(2, edges((0, 1), (0, 1)), edge_weight=np.full(2, 3e38)),
-            "edge_weight must be finite, got inf at edge",
+            "edges that stand more than once are summed, .* got inf for the edge from node 0",
         ),
         (
             Graph(1, edges(), features=np.ones((1, 2))),
