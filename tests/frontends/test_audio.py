@@ -34,12 +34,12 @@ def batch_of(frontend: AudioFrontEnd, counts: tuple[int, ...] = (4000, 80, 1200)
     return Collator(frontend.vectorizer)([Example(source) for source in sources])
 
 
-@pytest.mark.parametrize("reduction", ["convolution", "patches"])
+@pytest.mark.parametrize("reduction", ["convolution", "residual", "patches"])
 @pytest.mark.parametrize("subsampling", [1, 2, 4, 8])
 def test_sounds_are_shortened_and_independent(
     reduction: Any, subsampling: int, device: torch.device
 ) -> None:
-    frontend = made(device, reduction=reduction, subsampling=subsampling)
+    frontend = made(device, reduction=reduction, subsampling=subsampling).eval()
     batch = batch_of(frontend)
     together = frontend(batch.to(device))
     assert together.values.shape[1] == DIM
