@@ -1,4 +1,5 @@
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 import torch
@@ -51,19 +52,6 @@ def one_by_one(layers: ConvolutionalSubsampling, x: Tensor) -> Tensor:
     return layers.linear(layers.norm(picture[0].transpose(0, 1).flatten(1)))
 
 
-@pytest.mark.parametrize("lengths", LENGTHS)
-@pytest.mark.parametrize("factor", [1, 2, 4, 8])
-def test_convolutions_equal_those_of_each_sequence_alone(
-    factor: int, lengths: Sequence[int], device: torch.device
-) -> None:
-    layers, packing = convolutional(factor).to(device), Packing.from_lengths(lengths)
-    x = torch.randn(packing.total, BANDS, device=device)
-    found, shorter = layers(x, packing.to(device))
-    assert list(shorter.lengths) == [-(-length // factor) for length in lengths]
-    alone = [one_by_one(layers, part) for part in x.split(list(lengths)) if len(part)]
-    torch.testing.assert_close(found, torch.cat(alone), atol=1e-6, rtol=0)
-
-
 def convolve_alone(layer: PackedConvolution, x: Tensor) -> Tensor:
     """One sequence by torch's own layers. Shape: x (1, C, L, F). returns: (1, C', L', F')."""
     stride = layer.factor
@@ -74,26 +62,30 @@ def convolve_alone(layer: PackedConvolution, x: Tensor) -> Tensor:
     return F.relu(F.batch_norm(found, norm.running_mean, norm.running_var, norm.weight, norm.bias))
 
 
+def residual_one_by_one(layers: ResidualSubsampling, x: Tensor) -> Tensor:
+    """The same, as one picture. Shape: x (L, F). returns: (⌈L / k⌉, D)."""
+    picture = convolve_alone(layers.first, x[None, None])
+    for stage, block in zip(layers.stages, layers.residuals, strict=True):
+        assert isinstance(stage, PackedConvolution)
+        assert isinstance(block, PackedConvolution)
+        picture = convolve_alone(stage, picture)
+        picture = picture + convolve_alone(block, picture)
+    return layers.linear(picture[0].permute(1, 2, 0).flatten(1))
+
+
 @pytest.mark.parametrize("lengths", LENGTHS)
 @pytest.mark.parametrize("factor", [1, 2, 4, 8])
-def test_residual_convolutions_equal_those_of_each_sequence_alone(
-    factor: int, lengths: Sequence[int], device: torch.device
+@pytest.mark.parametrize(
+    ("make", "apply_alone"), [(convolutional, one_by_one), (residual, residual_one_by_one)]
+)
+def test_convolutions_equal_those_of_each_sequence_alone(
+    make: Any, apply_alone: Any, factor: int, lengths: Sequence[int], device: torch.device
 ) -> None:
-    layers, packing = residual(factor).to(device), Packing.from_lengths(lengths)
+    layers, packing = make(factor).to(device), Packing.from_lengths(lengths)
     x = torch.randn(packing.total, BANDS, device=device)
     found, shorter = layers(x, packing.to(device))
     assert list(shorter.lengths) == [-(-length // factor) for length in lengths]
-    alone = []
-    for part in x.split(list(lengths)):
-        if not len(part):
-            continue
-        picture = convolve_alone(layers.first, part[None, None])
-        for stage, block in zip(layers.stages, layers.residuals, strict=True):
-            assert isinstance(stage, PackedConvolution)
-            assert isinstance(block, PackedConvolution)
-            picture = convolve_alone(stage, picture)
-            picture = picture + convolve_alone(block, picture)
-        alone.append(layers.linear(picture[0].permute(1, 2, 0).flatten(1)))
+    alone = [apply_alone(layers, part) for part in x.split(list(lengths)) if len(part)]
     torch.testing.assert_close(found, torch.cat(alone), atol=1e-5, rtol=1e-5)
 
 
