@@ -135,7 +135,7 @@ def test_a_draw_that_lengthens_an_example_beyond_the_encoder_is_named() -> None:
     collator = Collator(Stretched(), max_length=3)
     assert collator([Example("12", key="train:1")]).values.tolist() == [1, 2]
     with pytest.raises(DataError, match="example 'train:1': length must be at most .* got 4"):
-        collator([Example("12", key="train:1", draw=7)])
+        collator([(Example("12", key="train:1"), 7)])
 
 
 @pytest.mark.parametrize(
