@@ -7,15 +7,17 @@ import pytest
 
 from seqattn.frontends.audio_libraries import import_audio_library
 
-# Each round puts another folder of broken packages in front.
+# All broken packages are in front when the library is imported, then one of them at a time.
 USE_WITH_STUBS = """
 import sys
+sys.path[:0] = sys.argv[1:]
+import seqattn
+seqattn.TextFrontEnd("character").vectorizer.fit(["text works"])
+seqattn.GraphFrontEnd().vectorizer.fit([seqattn.Graph(2, [[0, 1], [1, 0]])])
+del sys.path[:len(sys.argv) - 1]
 for folder in sys.argv[1:]:
     sys.path.insert(0, folder)
-    import seqattn
-    seqattn.TextFrontEnd("character").vectorizer.fit(["text works"])
-    graph = seqattn.Graph(2, [[0, 1], [1, 0]])
-    seqattn.GraphFrontEnd().vectorizer.fit([graph])
+    sys.path_importer_cache.clear()
     try:
         seqattn.AudioFrontEnd()
     except ImportError as error:
