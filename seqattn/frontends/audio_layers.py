@@ -48,9 +48,7 @@ class ConvolutionalSubsampling(nn.Module):
             x (T, F). returns: (T', D), ⌈L / k⌉ positions of each sequence.
         """
         shorter = shorten(packing, self.factor)
-        layout = packing.once(
-            ("picture", self.factor), lambda: PictureLayout(packing, shorter, self.factor)
-        )
+        layout = PictureLayout.of(packing, self.factor)
         picture = layout.spread(x)[None, None]  # (1, 1, k · slots, F)
         rows_per_slot = self.factor
         for number, (stage, stride) in enumerate(zip(self.stages, self.strides, strict=True)):
@@ -83,6 +81,13 @@ class PictureLayout:
         self.first = shorter.offsets[:-1] + torch.arange(len(shorter), device=device)  # (B,) slots
         self.places = factor * self.first[packing.sequence_ids] + steps(packing)  # (T,)
         self.slots = self.first[shorter.sequence_ids] + steps(shorter)  # (T',)
+
+    @classmethod
+    def of(cls, packing: Packing, factor: int) -> PictureLayout:
+        """Return the layout of packed frames, made once for a batch."""
+        return packing.once(
+            ("picture", factor), lambda: cls(packing, shorten(packing, factor), factor)
+        )
 
     def spread(self, x: Tensor) -> Tensor:
         """Return the picture of packed frames. Shape: x (T, …). returns: (k · slots, …)."""

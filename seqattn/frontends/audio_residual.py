@@ -81,11 +81,9 @@ class PackedConvolution(nn.Module):
         Shape:
             x (T, F, C). returns: (T', F', C').
         """
-        shorter = shorten(packing, self.factor)
-        layout = packing.once(
-            ("picture", self.factor), lambda: PictureLayout(packing, shorter, self.factor)
-        )
+        layout = PictureLayout.of(packing, self.factor)
         picture = layout.spread(x).permute(2, 0, 1)[None]  # (1, C, rows, F), channels last
         rows = self.convolution(picture)[0].permute(1, 2, 0)  # (slots, F', C')
         found = layout.gather(rows)
-        return F.relu(self.norm(found.flatten(0, 1)), inplace=True).view_as(found), shorter
+        x = F.relu(self.norm(found.flatten(0, 1)), inplace=True).view_as(found)
+        return x, shorten(packing, self.factor)
